@@ -1,0 +1,33 @@
+"""Tasks by name: ``suite/Name``. A suite is a module with ``tasks()`` and ``make(name)``."""
+
+from __future__ import annotations
+
+import difflib
+
+from handrail.envs import bullet, gym
+from handrail.envs.cmdp import CMDP, Task
+from handrail.errors import HandrailError
+
+SUITES = {"bullet": bullet, "gym": gym}
+
+__all__ = ["CMDP", "SUITES", "Task", "make", "tasks"]
+
+
+def tasks() -> list[Task]:
+    """Every named task, suite by suite."""
+    return [task for suite in SUITES.values() for task in suite.tasks()]
+
+
+def make(name: str) -> CMDP:
+    """The task's simulator.
+
+    Raises:
+        HandrailError: no such task, or its suite is not installed; the line says what to do.
+    """
+    suite = SUITES.get(name.split("/", 1)[0])
+    known = [task.name for task in tasks()]
+    if suite is None or (suite is not gym and name not in known):
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise HandrailError(f"unknown task {name!r}; {hint}`handrail tasks` lists them")
+    return suite.make(name)

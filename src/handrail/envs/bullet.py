@@ -1,0 +1,151 @@
+"""The ``bullet/`` tasks: bullet-safety-gym 1.4.0, made a function of the seed.
+
+That package draws from NumPy's and Python's global generators and ignores ``reset(seed=...)``.
+Here its modules are given a ``numpy`` and a ``random`` of their own, whose generator is the one of
+the environment that is running; nobody else's random state is read or moved.
+"""
+
+from __future__ import annotations
+
+import collections
+import copy
+import importlib
+import random
+import types
+import warnings
+
+import gymnasium
+import numpy as np
+
+from handrail.envs.cmdp import CMDP, Task
+from handrail.errors import HandrailError
+
+_INSTALL = 'the bullet tasks need pybullet: pip install "handrail[bullet]" (Python 3.11)'
+
+# Horizons as bullet-safety-gym 1.4.0 registers them; cost limits: OmniSafe, DSRL and GOLD's code.
+_OUTSIDE = "1 a step while |x| > 6 m"
+_FAST = "1 a step beyond the speed limit or outside the corridor"
+_TRAP = "1 a step in contact with a trap"
+_CONTACT = "1 a step in contact with an obstacle"
+_CIRCLE = {"Ball": 200, "Car": 300, "Drone": 300, "Ant": 500}
+_TASKS = [
+    *(Task(f"bullet/{a}Circle", h, 20.0, _OUTSIDE) for a, h in _CIRCLE.items()),
+    *(Task(f"bullet/{a}Run", h, 20.0, _FAST) for a, h in
+      {"Ball": 100, "Car": 200, "Drone": 200, "Ant": 200}.items()),
+    *(Task(f"bullet/{a}Gather", 500, 0.5, _TRAP) for a in ("Ball", "Car", "Drone", "Ant")),
+    *(Task(f"bullet/{a}Reach", 250, 10.0, _CONTACT) for a in ("Ball", "Car", "Drone", "Ant")),
+    # GOLD's benchmark (ICRA 2024): the same tasks with 500-step episodes.
+    Task("bullet/CarCircle-gold", 500, 10.0, _OUTSIDE),
+    Task("bullet/CarGather-gold", 500, 0.5, _TRAP),
+]  # fmt: skip
+
+
+def tasks() -> list[Task]:
+    """The tasks of this suite; needs no pybullet."""
+    return list(_TASKS)
+
+
+class _Randomness:
+    """Stands in for ``numpy`` and ``random`` inside the package; ``use`` says whose turn it is."""
+
+    def __init__(self) -> None:
+        self.numpy = types.ModuleType("numpy")
+        self.numpy.__dict__.update(np.__dict__)
+        self.random = types.ModuleType("random")
+
+    def use(self, numpy_state: np.random.RandomState, python_state: random.Random) -> None:
+        self.numpy.__dict__["random"] = numpy_state
+        self.random.__dict__["uniform"] = python_state.uniform
+
+
+def _load() -> tuple[types.ModuleType, _Randomness]:
+    """Import the package once and give its modules their own generators."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            builder = importlib.import_module("bullet_safety_gym.envs.builder")
+    except ImportError as error:
+        raise HandrailError(_INSTALL) from error
+    if not hasattr(builder, "_handrail"):
+        randomness = _Randomness()
+        for name in ("agents", "bases", "obstacles", "sensors", "tasks", "worlds"):
+            module = importlib.import_module(f"bullet_safety_gym.envs.{name}")
+            for attribute, stand_in in (("np", randomness.numpy), ("random", randomness.random)):
+                if hasattr(module, attribute):
+                    setattr(module, attribute, stand_in)
+        builder._handrail = randomness
+    return builder, builder._handrail
+
+
+def _plain(value: object) -> bool:
+    """Whether a value is data alone: numbers, arrays, and containers of them."""
+    if isinstance(value, list | tuple | collections.deque):
+        return all(map(_plain, value))
+    return value is None or isinstance(value, bool | int | float | str | np.ndarray | np.generic)
+
+
+class _Seeded(gymnasium.Wrapper):
+    """An episode of the wrapped environment depends on its seed and the actions alone.
+
+    Besides the random generators, three things outlive an episode in the package: attributes of
+    its objects (goal flags, last actions, positions changed in place), the motors' targets, and
+    the world saved at the first reset. The first are put back, the second are zeroed, the third
+    is saved under a seed of its own.
+    """
+
+    def __init__(self, build, randomness: _Randomness):
+        self._randomness = randomness
+        self._entropy = np.random.SeedSequence()
+        self._seed(0)
+        super().__init__(build())
+        world = self.env.unwrapped
+        self._objects = [world, world.agent, world.task, world.world, *world.obstacles]
+        self._objects += [v for o in self._objects[:3] for v in vars(o).values()
+                          if type(v).__module__.startswith("bullet_safety_gym")]  # fmt: skip
+        self._attributes = [self._data(o) for o in self._objects]
+        self.env.reset()
+
+    @staticmethod
+    def _data(object_) -> dict:
+        return {k: copy.deepcopy(v) for k, v in vars(object_).items()
+                if _plain(v) and k != "stored_state_id"}  # fmt: skip
+
+    def _seed(self, seed: int) -> None:
+        self._numpy = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
+        self._python = random.Random(seed)
+        self._randomness.use(self._numpy, self._python)
+
+    def _restart(self):
+        for object_, attributes in zip(self._objects, self._attributes, strict=True):
+            vars(object_).update(copy.deepcopy(attributes))
+        world = self.env.unwrapped
+        world.bc.restoreState(world.stored_state_id)
+        world.agent.apply_action(np.zeros(world.agent.act_dim))  # a drone's depends on its state
+        return self.env.reset()
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        if seed is None:
+            seed = int(self._entropy.spawn(1)[0].generate_state(1)[0])
+        self._seed(seed)
+        return self._restart()
+
+    def step(self, action):
+        self._randomness.use(self._numpy, self._python)
+        return self.env.step(action)
+
+
+def make(name: str) -> CMDP:
+    """The task ``bullet/...`` as a CMDP.
+
+    Raises:
+        HandrailError: pybullet or bullet-safety-gym is not installed, or the name is unknown.
+    """
+    task = next((t for t in _TASKS if t.name == name), None)
+    if task is None:
+        raise HandrailError(f"unknown task {name!r}; `handrail tasks` lists them")
+    builder, randomness = _load()
+    layout = name.removeprefix("bullet/").removesuffix("-gold")
+    kwargs = gymnasium.spec(f"Safety{layout}-v0").kwargs
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its float32 bounds in a float64 Box
+        return CMDP(_Seeded(lambda: builder.EnvironmentBuilder(**kwargs), randomness), task)

@@ -1,0 +1,104 @@
+"""The CMDP protocol: Gymnasium's five values, with the cost in ``info["cost"]``.
+
+Everything that handrail trains on is a :class:`CMDP`. It adapts six-value tasks by itself, keeps
+the parts of the cost (``info["cost_..."]``), takes actions in the unit box, and refuses values
+that are not finite.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from handrail.errors import HandrailError
+from handrail.types import Spec
+
+
+@dataclass(frozen=True)
+class Task:
+    """A line of ``handrail tasks``."""
+
+    name: str
+    horizon: int
+    cost_limit: float
+    costs: str
+    """In words: what costs, and how much a step."""
+
+
+class CMDP(gymnasium.Wrapper):
+    """A constrained Markov decision process over a Gymnasium environment.
+
+    ``reset(seed=s)`` returns ``(observation, info)`` and makes the whole episode a function of s.
+    ``step(u)`` takes u in [-1, 1]^A (clipped), and returns ``(observation, reward, terminated,
+    truncated, info)``: float32 vector, float, bool, bool, and a dict with ``cost`` >= 0 and the
+    task's ``cost_...`` parts.
+
+    Raises:
+        HandrailError: the spaces are not boxes, an action bound is infinite, or a step gives a
+            value that is not finite or has no cost.
+    """
+
+    def __init__(self, env: gymnasium.Env, task: Task):
+        super().__init__(env)
+        observations, actions = env.observation_space, env.action_space
+        for what, space in (("observations", observations), ("actions", actions)):
+            if not isinstance(space, gymnasium.spaces.Box):
+                raise HandrailError(
+                    f"{task.name}: {what} are {type(space).__name__}; handrail needs a Box "
+                    "(wrap the environment, e.g. with gymnasium.wrappers.FlattenObservation)"
+                )
+        if not (np.isfinite(actions.low).all() and np.isfinite(actions.high).all()):
+            raise HandrailError(
+                f"{task.name}: an action has no finite bound; rescale it to a bounded Box"
+            )
+        self.task = task
+        self.spec_ = Spec(
+            task=task.name,
+            observation_size=int(np.prod(observations.shape)),
+            action_size=int(np.prod(actions.shape)),
+            action_low=tuple(float(x) for x in np.ravel(actions.low)),
+            action_high=tuple(float(x) for x in np.ravel(actions.high)),
+            horizon=task.horizon,
+            cost_limit=task.cost_limit,
+        )
+        self._elapsed = 0
+
+    def _observation(self, observation: Any) -> np.ndarray:
+        flat = np.asarray(observation, np.float32).ravel()
+        if not np.isfinite(flat).all():
+            raise HandrailError(
+                f"{self.task.name}: an observation is not finite at step {self._elapsed}; "
+                "the simulator diverged"
+            )
+        return flat
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        self._elapsed = 0
+        observation, info = self.env.reset(seed=seed, options=options)
+        return self._observation(observation), info
+
+    def step(self, action: np.ndarray):
+        box = self.spec_.to_box(np.clip(np.asarray(action, np.float32), -1.0, 1.0))
+        result = self.env.step(box.reshape(self.env.action_space.shape))
+        self._elapsed += 1
+        if len(result) == 6:  # safety-gymnasium's form: the cost is the third value
+            observation, reward, cost, terminated, truncated, info = result
+            info = {**info, "cost": cost}
+        else:
+            observation, reward, terminated, truncated, info = result
+        if "cost" not in info:
+            raise HandrailError(
+                f'{self.task.name}: the step has no info["cost"]; add it to the environment '
+                "(0.0 where nothing costs)"
+            )
+        reward, info["cost"] = float(reward), float(info["cost"])
+        if not (np.isfinite(reward) and np.isfinite(info["cost"])):
+            raise HandrailError(
+                f"{self.task.name}: reward {reward} or cost {info['cost']} is not finite at step "
+                f"{self._elapsed}; mend the environment"
+            )
+        truncated = bool(truncated) or (self._elapsed >= self.task.horizon and not terminated)
+        return self._observation(observation), reward, bool(terminated), truncated, info

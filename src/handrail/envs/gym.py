@@ -1,0 +1,41 @@
+"""The ``gym/`` tasks: any registered Gymnasium id whose steps carry ``info["cost"]``."""
+
+from __future__ import annotations
+
+import warnings
+
+import gymnasium
+
+from handrail.envs.cmdp import CMDP, Task
+from handrail.errors import HandrailError
+
+_COST_LIMIT = 25.0
+"""Safety-Gymnasium's usual limit; state your own with ``--cost-limit``."""
+
+
+def tasks() -> list[Task]:
+    """None by name: every registered id is a task, as ``gym/ID``."""
+    return []
+
+
+def make(name: str) -> CMDP:
+    """The registered environment as a CMDP; ``gym/module:ID`` imports ``module`` first.
+
+    Raises:
+        HandrailError: the id is not registered, cannot be built, or has no time limit.
+    """
+    identifier = name.removeprefix("gym/")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            env = gymnasium.make(identifier, disable_env_checker=True)
+    except (gymnasium.error.Error, ImportError) as error:
+        reason = str(error).splitlines()[0]
+        raise HandrailError(
+            f"{name}: Gymnasium cannot make it ({reason}); register the id, or name the module "
+            "that registers it as gym/MODULE:ID"
+        ) from error
+    horizon = env.spec.max_episode_steps if env.spec else None
+    if not horizon:
+        raise HandrailError(f"{name}: it has no time limit; register it with max_episode_steps")
+    return CMDP(env, Task(name, horizon, _COST_LIMIT, 'info["cost"] of the environment'))

@@ -1,0 +1,102 @@
+"""The values that pass between the parts.
+
+Legend of shapes, used in every annotation of the project:
+``B`` environments or batch rows, ``O`` observation size, ``A`` action size, ``T`` steps of an
+episode, ``K`` steps of a window, ``N`` gradient updates in one block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float32
+
+Metrics = dict[str, Any]
+"""Scalars by name; they flow outwards only: nothing learns from them."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a learner has to know of a task.
+
+    Policies emit actions in the unit box [-1, 1]; ``to_box`` and ``to_unit`` convert between it
+    and the environment's own box. On a task whose box is the unit box both change no bit.
+    """
+
+    task: str
+    observation_size: int
+    action_size: int
+    action_low: tuple[float, ...]
+    action_high: tuple[float, ...]
+    horizon: int
+    """Steps after which an episode is truncated."""
+    cost_limit: float
+    """Default limit of an episode's undiscounted cost."""
+
+    def _affine(self) -> tuple[np.ndarray, np.ndarray]:
+        low, high = np.float32(self.action_low), np.float32(self.action_high)
+        return (high + low) / 2, (high - low) / 2
+
+    def to_box(self, unit: Float32[np.ndarray, "*B A"]) -> Float32[np.ndarray, "*B A"]:
+        centre, half = self._affine()
+        return np.asarray(centre + half * unit, np.float32)
+
+    def to_unit(self, action: Float32[np.ndarray, "*B A"]) -> Float32[np.ndarray, "*B A"]:
+        centre, half = self._affine()
+        return np.asarray((action - centre) / half, np.float32)
+
+
+class Batch(NamedTuple):
+    """Transitions as a learner sees them. Reward and cost are apart; ``shaped`` joins them."""
+
+    observation: Float[Array, "*B O"]
+    action: Float[Array, "*B A"]  # in the unit box
+    reward: Float[Array, "*B"]
+    cost: Float[Array, "*B"]
+    next_observation: Float[Array, "*B O"]
+    terminated: Float[Array, "*B"]  # 1.0 cuts the bootstrap; a time limit does not
+
+    def shaped(self, cost_weight: Float[Array, ""] | float) -> Batch:
+        """The batch with reward r - w·c, w >= 0 (GOLD Sec. III-C, with the sign made explicit)."""
+        return self._replace(reward=self.reward - cost_weight * self.cost)
+
+
+class Step(NamedTuple):
+    """What a policy sees: an observation, and what was *executed* before it, whoever acted.
+
+    Where ``first`` is true an episode begins: the other fields of that row are zero and any
+    context kept for it must be dropped.
+    """
+
+    observation: Float32[np.ndarray, "B O"]
+    action: Float32[np.ndarray, "B A"]
+    reward: Float32[np.ndarray, " B"]
+    cost: Float32[np.ndarray, " B"]
+    first: Bool[np.ndarray, " B"]
+
+
+class Draws(NamedTuple):
+    """The randomness of one step, drawn from each episode's own generator.
+
+    Because every policy gets the same draws, used or not, an episode's randomness depends on its
+    seed alone, never on who acts or on what runs beside it.
+    """
+
+    normal: Float32[np.ndarray, "B A"]
+    uniform: Float32[np.ndarray, " B"]  # in [0, 1)
+
+
+class Policy(Protocol):
+    """Anything that acts. The carry is the policy's own memory, a pytree of arrays of B rows."""
+
+    def initial(self, batch: int) -> Any:
+        """The carry before the first step of ``batch`` environments."""
+        ...
+
+    def act(
+        self, carry: Any, step: Step, draws: Draws
+    ) -> tuple[Float32[np.ndarray, "B A"], Any]:
+        """Actions in the unit box, and the carry for the next step."""
+        ...
