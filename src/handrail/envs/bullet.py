@@ -1,8 +1,9 @@
 """The ``bullet/`` tasks: bullet-safety-gym 1.4.0, made a function of the seed.
 
-That package draws from NumPy's and Python's global generators and ignores ``reset(seed=...)``.
-Here its modules are given a ``numpy`` and a ``random`` of their own, whose generator is the one of
-the environment that is running; nobody else's random state is read or moved.
+That package draws from NumPy's and Python's global generators, ignores ``reset(seed=...)``, and
+moves the box of its Reach tasks by the clock on the wall. Here its modules are given a ``numpy``, a
+``random`` and a ``time`` of their own, which belong to the environment that is running: nobody
+else's random state is read or moved, and time is the simulation's.
 """
 
 from __future__ import annotations
@@ -27,13 +28,16 @@ _OUTSIDE = "1 a step while |x| > 6 m"
 _FAST = "1 a step beyond the speed limit or outside the corridor"
 _TRAP = "1 a step in contact with a trap"
 _CONTACT = "1 a step in contact with an obstacle"
-_CIRCLE = {"Ball": 200, "Car": 300, "Drone": 300, "Ant": 500}
+_AGENTS = ("Ball", "Car", "Drone", "Ant")
 _TASKS = [
-    *(Task(f"bullet/{a}Circle", h, 20.0, _OUTSIDE) for a, h in _CIRCLE.items()),
-    *(Task(f"bullet/{a}Run", h, 20.0, _FAST) for a, h in
-      {"Ball": 100, "Car": 200, "Drone": 200, "Ant": 200}.items()),
-    *(Task(f"bullet/{a}Gather", 500, 0.5, _TRAP) for a in ("Ball", "Car", "Drone", "Ant")),
-    *(Task(f"bullet/{a}Reach", 250, 10.0, _CONTACT) for a in ("Ball", "Car", "Drone", "Ant")),
+    *(Task(f"bullet/{agent}{kind}", horizon, cost_limit, costs)
+      for kind, horizons, cost_limit, costs in (
+          ("Circle", (200, 300, 300, 500), 20.0, _OUTSIDE),
+          ("Run", (100, 200, 200, 200), 20.0, _FAST),
+          ("Gather", (250, 500, 500, 1000), 0.5, _TRAP),
+          ("Reach", (250, 500, 500, 1000), 10.0, _CONTACT),
+      )
+      for agent, horizon in zip(_AGENTS, horizons, strict=True)),
     # GOLD's benchmark (ICRA 2024): the same tasks with 500-step episodes.
     Task("bullet/CarCircle-gold", 500, 10.0, _OUTSIDE),
     Task("bullet/CarGather-gold", 500, 0.5, _TRAP),
@@ -45,21 +49,24 @@ def tasks() -> list[Task]:
     return list(_TASKS)
 
 
-class _Randomness:
-    """Stands in for ``numpy`` and ``random`` inside the package; ``use`` says whose turn it is."""
+class _StandIns:
+    """What the package's modules have for ``numpy``, ``random`` and ``time``."""
 
     def __init__(self) -> None:
         self.numpy = types.ModuleType("numpy")
         self.numpy.__dict__.update(np.__dict__)
         self.random = types.ModuleType("random")
+        self.time = types.ModuleType("time")
 
-    def use(self, numpy_state: np.random.RandomState, python_state: random.Random) -> None:
-        self.numpy.__dict__["random"] = numpy_state
-        self.random.__dict__["uniform"] = python_state.uniform
+    def use(self, generator: np.random.RandomState, uniform, seconds) -> None:
+        """Let them be those of one environment, until it is another's turn."""
+        vars(self.numpy)["random"] = generator
+        vars(self.random)["uniform"] = uniform
+        vars(self.time)["time"] = seconds
 
 
-def _load() -> tuple[types.ModuleType, _Randomness]:
-    """Import the package once and give its modules their own generators."""
+def _load() -> tuple[types.ModuleType, _StandIns]:
+    """Import the package once and give its modules their stand-ins."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -67,13 +74,13 @@ def _load() -> tuple[types.ModuleType, _Randomness]:
     except ImportError as error:
         raise HandrailError(_INSTALL) from error
     if not hasattr(builder, "_handrail"):
-        randomness = _Randomness()
+        own = _StandIns()
         for name in ("agents", "bases", "obstacles", "sensors", "tasks", "worlds"):
             module = importlib.import_module(f"bullet_safety_gym.envs.{name}")
-            for attribute, stand_in in (("np", randomness.numpy), ("random", randomness.random)):
-                if hasattr(module, attribute):
-                    setattr(module, attribute, stand_in)
-        builder._handrail = randomness
+            for alias, stand_in in (("np", own.numpy), ("random", own.random), ("time", own.time)):
+                if hasattr(module, alias):
+                    setattr(module, alias, stand_in)
+        builder._handrail = own
     return builder, builder._handrail
 
 
@@ -87,14 +94,14 @@ def _plain(value: object) -> bool:
 class _Seeded(gymnasium.Wrapper):
     """An episode of the wrapped environment depends on its seed and the actions alone.
 
-    Besides the random generators, three things outlive an episode in the package: attributes of
-    its objects (goal flags, last actions, positions changed in place), the motors' targets, and
-    the world saved at the first reset. The first are put back, the second are zeroed, the third
-    is saved under a seed of its own.
+    Besides the random generators and the clock, three things outlive an episode in the package:
+    attributes of its objects (goal flags, last actions, positions changed in place), the motors'
+    targets, and the world saved at the first reset. The first are put back, the second are zeroed,
+    the third is saved under a seed of its own.
     """
 
-    def __init__(self, build, randomness: _Randomness):
-        self._randomness = randomness
+    def __init__(self, build, stand_ins: _StandIns):
+        self._stand_ins = stand_ins
         self._entropy = np.random.SeedSequence()
         self._seed(0)
         super().__init__(build())
@@ -111,9 +118,17 @@ class _Seeded(gymnasium.Wrapper):
                 if _plain(v) and k != "stored_state_id"}  # fmt: skip
 
     def _seed(self, seed: int) -> None:
-        self._numpy = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
-        self._python = random.Random(seed)
-        self._randomness.use(self._numpy, self._python)
+        self._generator = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(seed)))
+        self._uniform = random.Random(seed).uniform
+        self._take_turn()
+
+    def _take_turn(self) -> None:
+        self._stand_ins.use(self._generator, self._uniform, self._seconds)
+
+    def _seconds(self) -> float:
+        """Simulated time since the reset."""
+        world = self.env.unwrapped
+        return world.iteration * world.dt
 
     def _restart(self):
         for object_, attributes in zip(self._objects, self._attributes, strict=True):
@@ -130,7 +145,7 @@ class _Seeded(gymnasium.Wrapper):
         return self._restart()
 
     def step(self, action):
-        self._randomness.use(self._numpy, self._python)
+        self._take_turn()
         return self.env.step(action)
 
 
@@ -143,9 +158,9 @@ def make(name: str) -> CMDP:
     task = next((t for t in _TASKS if t.name == name), None)
     if task is None:
         raise HandrailError(f"unknown task {name!r}; `handrail tasks` lists them")
-    builder, randomness = _load()
+    builder, stand_ins = _load()
     layout = name.removeprefix("bullet/").removesuffix("-gold")
     kwargs = gymnasium.spec(f"Safety{layout}-v0").kwargs
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its float32 bounds in a float64 Box
-        return CMDP(_Seeded(lambda: builder.EnvironmentBuilder(**kwargs), randomness), task)
+        return CMDP(_Seeded(lambda: builder.EnvironmentBuilder(**kwargs), stand_ins), task)

@@ -1,0 +1,141 @@
+"""Networks as Equinox modules that take whole batches: shapes as in ``handrail.types``.
+
+Layers multiply 2-D arrays (rows x features): on a CPU the gradient of a 2-D product is several
+times cheaper than that of the same layer mapped over 3-D input. Ensembles are tuples of networks,
+one matrix product each, because XLA's CPU backend runs batched products slower than separate ones.
+"""
+
+from __future__ import annotations
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+LOG_STD_RANGE = (-5.0, 2.0)
+
+
+class Linear(eqx.Module):
+    """x W + b, W of shape (inputs, outputs), orthogonal at the start, b zero."""
+
+    weight: Float[Array, "I J"]
+    bias: Float[Array, " J"]
+
+    def __init__(self, inputs: int, outputs: int, *, gain: float, key: PRNGKeyArray):
+        self.weight = jax.nn.initializers.orthogonal(gain)(key, (inputs, outputs))
+        self.bias = jnp.zeros(outputs)
+
+    def __call__(self, x: Float[Array, "B I"]) -> Float[Array, "B J"]:
+        return x @ self.weight + self.bias[None]
+
+
+class MLP(eqx.Module):
+    """Linear layers with ReLU between them."""
+
+    layers: tuple[Linear, ...]
+
+    def __init__(self, sizes: tuple[int, ...], *, key: PRNGKeyArray, last_gain: float = 1.0):
+        keys = jax.random.split(key, len(sizes) - 1)
+        gains = [2**0.5] * (len(sizes) - 2) + [last_gain]
+        self.layers = tuple(
+            Linear(i, o, gain=g, key=k)
+            for i, o, g, k in zip(sizes[:-1], sizes[1:], gains, keys, strict=True)
+        )
+
+    def __call__(self, x: Float[Array, "B I"]) -> Float[Array, "B J"]:
+        for layer in self.layers[:-1]:
+            x = jax.nn.relu(layer(x))
+        return self.layers[-1](x)
+
+
+class Critic(eqx.Module):
+    """An ensemble of Q(s, a), or of V(s) where no action is given."""
+
+    members: tuple[MLP, ...]
+
+    def __init__(
+        self, inputs: int, hidden: tuple[int, ...], *, members: int = 2, key: PRNGKeyArray
+    ):
+        keys = jax.random.split(key, members)
+        self.members = tuple(MLP((inputs, *hidden, 1), key=k) for k in keys)
+
+    def __call__(
+        self, observation: Float[Array, "B O"], action: Float[Array, "B A"] | None = None
+    ) -> Float[Array, "E B"]:
+        x = observation if action is None else jnp.concatenate([observation, action], axis=-1)
+        return jnp.stack([member(x)[:, 0] for member in self.members])
+
+
+class Actor(eqx.Module):
+    """A Gaussian policy over the unit box.
+
+    ``squashed`` true: a = tanh(u), u ~ N(mean(s), std(s)), log-probabilities corrected for the
+    tanh (SAC). False: a ~ N(tanh(mean(s)), std), one std for all states (IQL's published policy);
+    actions are clipped where they are executed.
+    """
+
+    trunk: MLP
+    log_std: Float[Array, " A"] | None
+    squashed: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        hidden: tuple[int, ...],
+        *,
+        squashed: bool,
+        key: PRNGKeyArray,
+    ):
+        outputs = 2 * action_size if squashed else action_size
+        self.trunk = MLP((observation_size, *hidden, outputs), key=key, last_gain=1e-2)
+        self.log_std = None if squashed else jnp.zeros(action_size)
+        self.squashed = squashed
+
+    def distribution(
+        self, observation: Float[Array, "B O"]
+    ) -> tuple[Float[Array, "B A"], Float[Array, "B A"]]:
+        """Mean and standard deviation of the Gaussian (before the tanh where squashed)."""
+        output = self.trunk(observation)
+        if self.log_std is None:
+            mean, log_std = jnp.split(output, 2, axis=-1)
+        else:
+            mean = jnp.tanh(output)
+            log_std = jnp.broadcast_to(self.log_std[None], mean.shape)
+        return mean, jnp.exp(jnp.clip(log_std, *LOG_STD_RANGE))
+
+    def mode(self, observation: Float[Array, "B O"]) -> Float[Array, "B A"]:
+        mean, _ = self.distribution(observation)
+        return jnp.tanh(mean) if self.squashed else mean
+
+    def sample(
+        self, observation: Float[Array, "B O"], key: PRNGKeyArray
+    ) -> tuple[Float[Array, "B A"], Float[Array, " B"]]:
+        """A reparametrised action and its log-probability."""
+        mean, std = self.distribution(observation)
+        noise = jax.random.normal(key, mean.shape)
+        u = mean + std * noise
+        log_prob = _normal_log_density(noise, std)
+        if self.squashed:
+            # log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u)), stable for large |u|
+            log_prob -= (2 * (jnp.log(2.0) - u - jax.nn.softplus(-2 * u))).sum(-1)
+            u = jnp.tanh(u)
+        return u, log_prob
+
+    def log_prob(
+        self, observation: Float[Array, "B O"], action: Float[Array, "B A"]
+    ) -> Float[Array, " B"]:
+        """Log-probability of an executed action; a squashed one is kept off the box's faces."""
+        mean, std = self.distribution(observation)
+        if not self.squashed:
+            return _normal_log_density((action - mean) / std, std)
+        action = jnp.clip(action, -1 + 1e-6, 1 - 1e-6)
+        u = jnp.arctanh(action)
+        return _normal_log_density((u - mean) / std, std) - jnp.log1p(-(action**2)).sum(-1)
+
+
+def _normal_log_density(
+    noise: Float[Array, "B A"], std: Float[Array, "B A"]
+) -> Float[Array, " B"]:
+    """log N of mean + std * noise, summed over the action's axes."""
+    return -(0.5 * noise**2 + jnp.log(std) + 0.5 * jnp.log(2 * jnp.pi)).sum(-1)

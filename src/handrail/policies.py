@@ -1,0 +1,88 @@
+"""Policies that run on the host, in NumPy: the student as it acts, and random exploration.
+
+One observation at a time, NumPy arithmetic is several times faster than a compiled call, and it
+runs beside the learner's computation without waiting for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from handrail.types import Draws, Step
+
+LOG_STD_RANGE = (-5.0, 2.0)
+
+
+@dataclass(frozen=True, eq=False)
+class MLPPolicy:
+    """``networks.Actor`` on the host: the same numbers, up to float32 rounding.
+
+    ``deterministic`` acts by the mode; otherwise by a sample made of the step's draws.
+    """
+
+    weights: tuple[Float32[np.ndarray, "I J"], ...]
+    biases: tuple[Float32[np.ndarray, " J"], ...]
+    log_std: Float32[np.ndarray, " A"] | None
+    squashed: bool
+    deterministic: bool = False
+
+    @classmethod
+    def of(cls, actor: Any, *, deterministic: bool = False) -> MLPPolicy:
+        """From an ``Actor`` whose leaves are NumPy or JAX arrays."""
+        layers = actor.trunk.layers
+        return cls(
+            tuple(np.asarray(layer.weight) for layer in layers),
+            tuple(np.asarray(layer.bias) for layer in layers),
+            None if actor.log_std is None else np.asarray(actor.log_std),
+            actor.squashed,
+            deterministic,
+        )
+
+    def mode(self) -> MLPPolicy:
+        """The same policy acting deterministically."""
+        return replace(self, deterministic=True)
+
+    def initial(self, batch: int) -> None:
+        return None
+
+    def act(self, carry: None, step: Step, draws: Draws) -> tuple[np.ndarray, None]:
+        x = step.observation
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            x = np.maximum(x @ weight + bias, 0)
+        x = x @ self.weights[-1] + self.biases[-1]
+        if self.squashed:
+            mean, log_std = np.split(x, 2, axis=-1)
+        else:
+            mean, log_std = np.tanh(x), self.log_std
+        if not self.deterministic:
+            mean = mean + np.exp(np.clip(log_std, *LOG_STD_RANGE)) * draws.normal
+        return (np.tanh(mean) if self.squashed else np.clip(mean, -1, 1)), None
+
+
+@dataclass(frozen=True)
+class HeldRandom:
+    """Uniform random actions, each held for ``hold`` steps.
+
+    Held actions carry a vehicle about five times farther than independent ones, which average
+    out; without them a car-like agent hardly moves and a cost teaches it to stand still.
+    """
+
+    action_size: int
+    hold: int = 20
+
+    def initial(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros((batch, self.action_size), np.float32), np.zeros(batch, np.int32)
+
+    def act(self, carry: Any, step: Step, draws: Draws) -> tuple[np.ndarray, Any]:
+        action, left = carry
+        renew = step.first | (left == 0)
+        # The normal distribution function turns the draws into uniform ones.
+        from scipy.special import ndtr
+
+        fresh = (2 * ndtr(draws.normal) - 1).astype(np.float32)
+        action = np.where(renew[:, None], fresh, action)
+        return action, (action, np.where(renew, self.hold, left) - 1)

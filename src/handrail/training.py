@@ -1,0 +1,93 @@
+"""One way to train: ``Trained.descend``, Polyak averages, and blocks of updates in one scan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from handrail.networks import Actor
+from handrail.types import Batch, Metrics, Spec
+
+
+class Trained(eqx.Module):
+    """A network (any pytree of float arrays) with its optimiser and that optimiser's state."""
+
+    net: Any
+    state: PyTree
+    optimiser: optax.GradientTransformation = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, net: Any, optimiser: optax.GradientTransformation) -> Trained:
+        return cls(net, optimiser.init(eqx.filter(net, eqx.is_array)), optimiser)
+
+    def descend(self, loss: Callable[[Any], Any], *, aux: bool = False) -> tuple[Trained, Any]:
+        """One step down the gradient of ``loss(net)``, a scalar, or ``(scalar, aux)`` with ``aux``.
+
+        Returns the trained network and what ``loss`` returned.
+        """
+        value, gradient = eqx.filter_value_and_grad(loss, has_aux=aux)(self.net)
+        updates, state = self.optimiser.update(gradient, self.state, self.net)
+        return Trained(eqx.apply_updates(self.net, updates), state, self.optimiser), value
+
+
+def polyak(target: PyTree, source: PyTree, tau: float) -> PyTree:
+    """(1 - tau) * target + tau * source, leaf by leaf."""
+    return jax.tree.map(lambda t, s: t + tau * (s - t), target, source)
+
+
+class Learner(NamedTuple):
+    """What the loops ask of an algorithm: pure functions over its state, a pytree."""
+
+    name: str
+    init: Callable[[PRNGKeyArray, Spec], PyTree]
+    update: Callable[[PyTree, Batch], tuple[PyTree, Metrics]]
+    actor: Callable[[PyTree], Actor]
+
+
+class Block(NamedTuple):
+    """What a block of updates leaves: the state, mean metrics, and the actor as one flat array.
+
+    The flat array is a copy, so that the simulator's thread can act with it while the state that
+    it came from is donated to the next block.
+    """
+
+    state: PyTree
+    metrics: Metrics
+    actor: Float[Array, " P"]
+
+
+def pack(tree: PyTree) -> Float[Array, " P"]:
+    """All array leaves as one flat array."""
+    return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+def unpack(flat: Float[np.ndarray, " P"], like: PyTree) -> PyTree:
+    """``pack`` undone on the host: NumPy views of ``flat`` in the structure of ``like``."""
+    leaves, structure = jax.tree.flatten(like)
+    ends = np.cumsum([leaf.size for leaf in leaves])
+    parts = np.split(np.asarray(flat), ends[:-1])
+    return structure.unflatten(p.reshape(leaf.shape) for p, leaf in zip(parts, leaves, strict=True))
+
+
+def block(learner: Learner) -> Callable[[PyTree, Batch, float], Block]:
+    """N updates in one compiled scan over N batches (every array of ``batches`` is N x B x ...).
+
+    Reward and cost are joined here, with the weight of this block, so nothing stored goes stale.
+    """
+
+    def run(state: PyTree, batches: Batch, cost_weight: Float[Array, ""]) -> Block:
+        def one(state: PyTree, batch: Batch) -> tuple[PyTree, Metrics]:
+            return learner.update(state, batch.shaped(cost_weight))
+
+        state, metrics = jax.lax.scan(one, state, batches)
+        return Block(state, {k: v.mean() for k, v in metrics.items()}, pack(learner.actor(state)))
+
+    compiled = jax.jit(run, donate_argnums=0)
+    return lambda state, batches, weight: compiled(state, batches, jnp.float32(weight))
