@@ -14,6 +14,7 @@ import importlib
 import random
 import types
 import warnings
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -26,7 +27,7 @@ _INSTALL = 'the bullet tasks need pybullet: pip install "handrail[bullet]" (Pyth
 # Horizons as bullet-safety-gym 1.4.0 registers them; cost limits: OmniSafe, DSRL and GOLD's code.
 _OUTSIDE = "1 a step while |x| > 6 m"
 _FAST = "1 a step beyond the speed limit or outside the corridor"
-_TRAP = "1 a step in contact with a trap"
+_TRAP = "1 a step that touches a bomb, which then vanishes"
 _CONTACT = "1 a step in contact with an obstacle"
 _AGENTS = ("Ball", "Car", "Drone", "Ant")
 _TASKS = [
@@ -65,12 +66,12 @@ class _StandIns:
         vars(self.time)["time"] = seconds
 
 
-def _load() -> tuple[types.ModuleType, _StandIns]:
+def _load() -> tuple[Any, _StandIns]:
     """Import the package once and give its modules their stand-ins."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            builder = importlib.import_module("bullet_safety_gym.envs.builder")
+            builder: Any = importlib.import_module("bullet_safety_gym.envs.builder")
     except ImportError as error:
         raise HandrailError(_INSTALL) from error
     if not hasattr(builder, "_handrail"):
@@ -105,7 +106,8 @@ class _Seeded(gymnasium.Wrapper):
         self._entropy = np.random.SeedSequence()
         self._seed(0)
         super().__init__(build())
-        world = self.env.unwrapped
+        world: Any = self.unwrapped
+        self._world = world
         self._objects = [world, world.agent, world.task, world.world, *world.obstacles]
         self._objects += [v for o in self._objects[:3] for v in vars(o).values()
                           if type(v).__module__.startswith("bullet_safety_gym")]  # fmt: skip
@@ -126,14 +128,13 @@ class _Seeded(gymnasium.Wrapper):
         self._stand_ins.use(self._generator, self._uniform, self._seconds)
 
     def _seconds(self) -> float:
-        """Simulated time since the reset."""
-        world = self.env.unwrapped
-        return world.iteration * world.dt
+        """Simulated time since the reset: the box's speed is that of a run in real time."""
+        return self._world.iteration * self._world.dt
 
     def _restart(self):
         for object_, attributes in zip(self._objects, self._attributes, strict=True):
             vars(object_).update(copy.deepcopy(attributes))
-        world = self.env.unwrapped
+        world = self._world
         world.bc.restoreState(world.stored_state_id)
         world.agent.apply_action(np.zeros(world.agent.act_dim))  # a drone's depends on its state
         return self.env.reset()

@@ -28,6 +28,15 @@ class Task:
     """In words: what costs, and how much a step."""
 
 
+def _box(space: gymnasium.Space, what: str, wrapper: str) -> gymnasium.spaces.Box:
+    if not isinstance(space, gymnasium.spaces.Box):
+        raise HandrailError(
+            f"{what} are {type(space).__name__}; handrail needs a Box (wrap the environment, e.g. "
+            f"with gymnasium.wrappers.{wrapper})"
+        )
+    return space
+
+
 class CMDP(gymnasium.Wrapper):
     """A constrained Markov decision process over a Gymnasium environment.
 
@@ -43,13 +52,10 @@ class CMDP(gymnasium.Wrapper):
 
     def __init__(self, env: gymnasium.Env, task: Task):
         super().__init__(env)
-        observations, actions = env.observation_space, env.action_space
-        for what, space in (("observations", observations), ("actions", actions)):
-            if not isinstance(space, gymnasium.spaces.Box):
-                raise HandrailError(
-                    f"{task.name}: {what} are {type(space).__name__}; handrail needs a Box "
-                    "(wrap the environment, e.g. with gymnasium.wrappers.FlattenObservation)"
-                )
+        observations = _box(
+            env.observation_space, f"{task.name}: observations", "FlattenObservation"
+        )
+        actions = _box(env.action_space, f"{task.name}: actions", "TransformAction")
         if not (np.isfinite(actions.low).all() and np.isfinite(actions.high).all()):
             raise HandrailError(
                 f"{task.name}: an action has no finite bound; rescale it to a bounded Box"
@@ -82,7 +88,7 @@ class CMDP(gymnasium.Wrapper):
 
     def step(self, action: np.ndarray):
         box = self.spec_.to_box(np.clip(np.asarray(action, np.float32), -1.0, 1.0))
-        result = self.env.step(box.reshape(self.env.action_space.shape))
+        result: Any = self.env.step(box.reshape(self.env.action_space.shape))
         self._elapsed += 1
         if len(result) == 6:  # safety-gymnasium's form: the cost is the third value
             observation, reward, cost, terminated, truncated, info = result

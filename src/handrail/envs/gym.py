@@ -28,14 +28,16 @@ def make(name: str) -> CMDP:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            env = gymnasium.make(identifier, disable_env_checker=True)
+            # -1: no TimeLimit wrapper, which takes five values only; the CMDP keeps the limit
+            env = gymnasium.make(identifier, max_episode_steps=-1, disable_env_checker=True)
     except (gymnasium.error.Error, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise HandrailError(
             f"{name}: Gymnasium cannot make it ({reason}); register the id, or name the module "
             "that registers it as gym/MODULE:ID"
         ) from error
-    horizon = env.spec.max_episode_steps if env.spec else None
+    registered = env.unwrapped.spec  # of the id that was found: module and version resolved
+    horizon = registered and gymnasium.spec(registered.id).max_episode_steps
     if not horizon:
         raise HandrailError(f"{name}: it has no time limit; register it with max_episode_steps")
     return CMDP(env, Task(name, horizon, _COST_LIMIT, 'info["cost"] of the environment'))
