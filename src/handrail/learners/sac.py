@@ -67,6 +67,13 @@ def actor_loss(
     return (alpha * log_prob - q).mean(), log_prob
 
 
+def alpha_loss(
+    log_alpha: Float[Array, ""], log_prob: Float[Array, " B"], target_entropy: float
+) -> Float[Array, ""]:
+    """-alpha E[log pi(a|s) + target entropy]. Eq. 18."""
+    return -(jnp.exp(log_alpha) * (log_prob + target_entropy)).mean()
+
+
 def update(settings: SACSettings, state: SACState, batch: Batch) -> tuple[SACState, Metrics]:
     key, k1, k2 = jax.random.split(state.key, 3)
     alpha = jnp.exp(state.log_alpha.net)
@@ -79,10 +86,9 @@ def update(settings: SACSettings, state: SACState, batch: Batch) -> tuple[SACSta
     actor, (loss_pi, log_prob) = state.actor.descend(
         lambda net: actor_loss(net, critic.net, alpha, batch, k2), aux=True
     )
-    target_entropy = -batch.action.shape[-1]
     log_alpha, _ = state.log_alpha.descend(
-        lambda log_alpha: -(jnp.exp(log_alpha) * (log_prob + target_entropy)).mean()
-    )  # Eq. 18
+        lambda net: alpha_loss(net, log_prob, target_entropy=-batch.action.shape[-1])
+    )
     target = polyak(state.target, critic.net, settings.tau)
     metrics = {
         "loss/q": loss_q,
