@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float32
+from jaxtyping import Array, Bool, Float, Float32, Int32
 
 Metrics = dict[str, Any]
 """Scalars by name; they flow outwards only: nothing learns from them."""
@@ -34,6 +34,12 @@ class Spec:
     """Steps after which an episode is truncated."""
     cost_limit: float
     """Default limit of an episode's undiscounted cost."""
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> Spec:
+        """From the JSON form of its fields."""
+        low, high = tuple(values["action_low"]), tuple(values["action_high"])
+        return cls(**{**values, "action_low": low, "action_high": high})
 
     def _affine(self) -> tuple[np.ndarray, np.ndarray]:
         low, high = np.float32(self.action_low), np.float32(self.action_high)
@@ -61,6 +67,16 @@ class Batch(NamedTuple):
     def shaped(self, cost_weight: Float[Array, ""] | float) -> Batch:
         """The batch with reward r - w·c, w >= 0 (GOLD Sec. III-C, with the sign made explicit)."""
         return self._replace(reward=self.reward - cost_weight * self.cost)
+
+
+class Window(NamedTuple):
+    """K steps of B episodes for a sequence model; a window that is short has zeros on its left."""
+
+    observation: Float[Array, "B K O"]  # normalised
+    action: Float[Array, "B K A"]  # in the unit box
+    return_to_go: Float[Array, "B K"]  # of the shaped reward, over the return scale
+    timestep: Int32[Array, "B K"]  # within the episode
+    mask: Float[Array, "B K"]  # 1.0 where there is a step, 0.0 on the padding
 
 
 class Step(NamedTuple):
