@@ -73,7 +73,7 @@ class Rollout:
         self._spec = envs[0].spec_
         self._seed_of = seed_of
         self._next = 0
-        self._carry: Any = None
+        self._carry: Any = None  # until the first policy gives its own
         for slot in self._slots:
             self._begin(slot)
 
@@ -116,9 +116,8 @@ class Rollout:
     def advance(self, policy: Policy) -> list[tuple[int, Episode]]:
         """One step of every row; the episodes that ended with it, with their numbers."""
         if self._carry is None:
-            self._carry = (policy.initial(len(self._slots)),)
-        actions, carry = policy.act(self._carry[0], self._step(), self._draws())
-        self._carry = (carry,)
+            self._carry = policy.initial(len(self._slots))
+        actions, self._carry = policy.act(self._carry, self._step(), self._draws())
         ended = []
         for slot, action in zip(self._slots, actions, strict=True):
             if slot.idle:
@@ -129,21 +128,24 @@ class Rollout:
                 self._begin(slot)
         return ended
 
-    def change_policy(self) -> None:
-        """Forget the carry: the next policy is of another kind and starts with its own."""
-        self._carry = None
-
     def state(self) -> dict[str, Any]:
-        """What ``restore`` needs: the unfinished episodes as played, and the policy's carry."""
-        rows = [
-            {
-                "number": np.int64(slot.number),
-                "actions": np.reshape(slot.actions, (-1, self._spec.action_size)),
-                "observation": slot.observations[-1],
-            }
-            for slot in self._slots
-        ]
-        return {"rows": rows, "next": np.int64(self._next), "carry": self._carry}
+        """What ``restore`` needs: the unfinished episodes as played, and the policy's carry.
+
+        Its arrays have the same shapes whenever it is taken.
+        """
+        horizon, n = self._spec.horizon, len(self._slots)
+        actions = np.zeros((n, horizon, self._spec.action_size), np.float32)
+        for row, slot in enumerate(self._slots):
+            if slot.actions:
+                actions[row, : len(slot.actions)] = slot.actions
+        return {
+            "number": np.array([slot.number for slot in self._slots]),
+            "length": np.array([len(slot.actions) for slot in self._slots]),
+            "actions": actions,
+            "observation": np.stack([slot.observations[-1] for slot in self._slots]),
+            "next": np.array(self._next),
+            "carry": self._carry,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue exactly where ``state`` was taken, by playing the unfinished episodes again.
@@ -151,15 +153,14 @@ class Rollout:
         Raises:
             HandrailError: the simulator did not repeat itself.
         """
-        for slot, row in zip(self._slots, state["rows"], strict=True):
-            number = int(row["number"])
-            seed = self._seed_of(number)
+        for row, slot in enumerate(self._slots):
+            seed = self._seed_of(int(state["number"][row]))
             assert seed is not None
-            slot.begin(number, seed)
-            for action in row["actions"]:
+            slot.begin(int(state["number"][row]), seed)
+            for action in state["actions"][row, : state["length"][row]]:
                 slot.draw(self._spec.action_size)
-                slot.step(np.asarray(action))
-            if not np.array_equal(slot.observations[-1], row["observation"]):
+                slot.step(action)
+            if not np.array_equal(slot.observations[-1], state["observation"][row]):
                 raise HandrailError(
                     f"{self._spec.task}: the simulator does not repeat an episode from its seed "
                     "and actions, so this run cannot be resumed exactly; start it anew"

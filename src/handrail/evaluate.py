@@ -1,0 +1,102 @@
+"""Episodes of a policy that is no longer learning -> return, cost, violations, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from handrail import rollout
+from handrail.data.episodes import Episode
+from handrail.envs.cmdp import CMDP
+from handrail.errors import HandrailError
+from handrail.stats import summary
+from handrail.types import Policy
+
+
+def report(
+    episodes: Sequence[Episode], *, task: str, method: str, seed: int, cost_limit: float
+) -> dict[str, Any]:
+    """What a method earned and cost on a task, in JSON values.
+
+    ``return`` and ``cost`` are undiscounted sums over an episode, ``length`` is in steps; of each
+    the mean, IQM, extremes, standard deviation over episodes, and the 95% bootstrap interval of
+    the mean. ``violation_rate`` is the share of episodes whose cost exceeds ``cost_limit``.
+
+    Raises:
+        HandrailError: there is no episode.
+    """
+    if not episodes:
+        raise HandrailError("there is no episode to judge by; ask for one or more")
+    # Costs are stored in float32: 250 steps of 0.1 must not exceed a limit of 25 by rounding.
+    limit = cost_limit * (1 + 1e-6)
+    return {
+        "task": task,
+        "method": method,
+        "episodes": len(episodes),
+        "seed": seed,
+        "return": summary([episode.return_ for episode in episodes]),
+        "cost": summary([episode.cost for episode in episodes]),
+        "length": summary([len(episode) for episode in episodes]),
+        "cost_limit": float(cost_limit),
+        "violation_rate": sum(episode.cost > limit for episode in episodes) / len(episodes),
+    }
+
+
+def evaluate(
+    policy: Policy,
+    make_env: Callable[[], CMDP],
+    *,
+    episodes: int,
+    seed: int,
+    method: str,
+    cost_limit: float | None = None,
+    batch: int = 10,
+) -> tuple[dict[str, Any], list[Episode]]:
+    """Play the episodes of seeds ``seed``, ``seed`` + 1, ... and report on them.
+
+    Args:
+        policy: deterministic already; a policy that explores is judged with its exploration.
+        make_env: called once for each environment; they are closed at the end.
+        cost_limit: of an episode, undiscounted; None takes the task's own.
+        batch: environments stepped together; for speed, it changes no episode.
+
+    Raises:
+        HandrailError: ``episodes`` or ``batch`` is below 1.
+    """
+    if episodes < 1 or batch < 1:
+        raise HandrailError(f"{episodes} episodes, {batch} at a time: both must be 1 or more")
+    envs: list[CMDP] = []
+    try:
+        envs.extend(make_env() for _ in range(min(batch, episodes)))
+        played = list(rollout.play(policy, envs, range(seed, seed + episodes)))
+        spec = envs[0].spec_
+    finally:
+        for env in envs:
+            env.close()
+    limit = spec.cost_limit if cost_limit is None else cost_limit
+    return report(played, task=spec.task, method=method, seed=seed, cost_limit=limit), played
+
+
+def table(report: dict[str, Any]) -> Any:
+    """The report as a rich renderable; the cost is green within its limit and red above it."""
+    from rich.table import Table
+
+    limit, count = report["cost_limit"], report["episodes"]
+    over = round(report["violation_rate"] * count)
+    shown = Table(
+        title=f"{report['method']} on {report['task']}",
+        caption=f"{count} episodes from seed {report['seed']}; {over} of them "
+        f"({report['violation_rate']:.0%}) exceed the cost limit of {limit:g}",
+    )
+    shown.add_column("an episode's")
+    for column in ("mean", "95% interval", "IQM", "std", "min", "max"):
+        shown.add_column(column, justify="right")
+    for name in ("return", "cost", "length"):
+        row = report[name]
+        low, high = row["ci95"]
+        mean = f"{row['mean']:.2f}"
+        if name == "cost":
+            mean = f"[{'green' if row['mean'] <= limit else 'red'}]{mean}[/]"
+        cells = (f"{row[key]:.2f}" for key in ("iqm", "std", "min", "max"))
+        shown.add_row(name, mean, f"{low:.2f} to {high:.2f}", *cells)
+    return shown

@@ -1,0 +1,77 @@
+"""What decides the weight w of the shaped reward r - w·c while a run goes on.
+
+A controller is a frozen settings object with two pure functions: ``init() -> state`` and
+``update(state, episode_return, episode_cost, steps) -> state``, called once a finished episode.
+Its state is a dict of JSON values whose ``"weight"`` is the one in force.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+State = dict[str, Any]
+
+
+class Controller(Protocol):
+    def init(self) -> State: ...
+
+    def update(self, state: State, episode_return: float, episode_cost: float, steps: int) -> State:
+        """``steps`` counts environment steps since the run began."""
+        ...
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """The same weight always: GOLD's published form."""
+
+    weight: float
+
+    def init(self) -> State:
+        return {"weight": self.weight}
+
+    def update(self, state: State, episode_return: float, episode_cost: float, steps: int) -> State:
+        return state
+
+
+@dataclass(frozen=True)
+class Ramp:
+    """No cost until the task is learnt, then a linear ramp, then small steps towards a cost.
+
+    With a weight from the first step an agent learns to stand still, which costs nothing. So the
+    ramp starts when the mean return of the last ``window`` episodes reaches ``start_return``, and
+    takes ``ramp_steps`` to reach ``weight``. From then on each episode moves the weight by
+    ``ease_rate`` x (mean cost of the window - ``ease_cost``), within [``least``, ``weight``].
+    """
+
+    start_return: float
+    weight: float = 3.0
+    ramp_steps: int = 90_000
+    window: int = 10
+    ease_rate: float = 0.0
+    ease_cost: float = 2.0
+    least: float = 1.0
+
+    def init(self) -> State:
+        return {"weight": 0.0, "started": None, "full": False, "returns": [], "costs": []}
+
+    def update(self, state: State, episode_return: float, episode_cost: float, steps: int) -> State:
+        returns = [*state["returns"], episode_return][-self.window :]
+        costs = [*state["costs"], episode_cost][-self.window :]
+        started, full, weight = state["started"], state["full"], state["weight"]
+        mean_return, mean_cost = sum(returns) / len(returns), sum(costs) / len(costs)
+        if started is None and len(returns) == self.window and mean_return >= self.start_return:
+            started = steps
+        if full:
+            weight += self.ease_rate * (mean_cost - self.ease_cost)
+            weight = min(max(weight, self.least), self.weight)
+        elif started is not None:
+            weight = self.weight * min(1.0, (steps - started) / self.ramp_steps)
+            full = steps - started >= self.ramp_steps
+        return {
+            "weight": weight,
+            "started": started,
+            "full": full,
+            "returns": returns,
+            "costs": costs,
+        }

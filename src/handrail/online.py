@@ -1,0 +1,298 @@
+"""The loop that every online method shares: simulator and learner side by side.
+
+Block b of simulator steps acts with the parameters that block b - 1 of updates left, while block b
+of updates runs on its own thread over the replay as it was when block b began. Nobody waits for the
+other within a block, and no result depends on timing. Replay grows by whole episodes, so it is a
+view of the episode log, and a resumed run rebuilds it from there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from handrail.data.episodes import Episode, Episodes
+from handrail.data.replay import Replay
+from handrail.envs.cmdp import CMDP
+from handrail.errors import HandrailError
+from handrail.multipliers import Controller
+from handrail.policies import HeldRandom, MLPPolicy
+from handrail.rollout import Rollout, episode_seed, play
+from handrail.runs import Run
+from handrail.training import Learner, block, pack, unpack
+from handrail.types import Batch, Metrics, Policy
+
+VALIDATION_SEED = 500
+"""Episodes that watch the training start here: apart from training and from evaluation seeds."""
+
+
+@dataclass(frozen=True)
+class OnlineSettings:
+    """Settings of the loop, in environment steps unless said otherwise."""
+
+    steps: int = 100_000
+    """Length of the run."""
+    environments: int = 5
+    """Simulators stepped in lock-step: a guide that is costly to call acts on all at once."""
+    block: int = 500
+    """Steps between two changes of the acting parameters; a multiple of ``environments``."""
+    updates_per_step: float = 0.5
+    """Gradient updates for each step (GOLD's code: 1)."""
+    batch: int = 256
+    """Transitions in an update's batch."""
+    demonstration_share: float = 0.0
+    """Part of each batch that is drawn from the demonstrations, 0 to 1 (JSRL: 0.25)."""
+    buffer: int = 1_000_000
+    """Transitions that replay holds."""
+    start: int = 2_500
+    """Steps in replay before the first update."""
+    evaluate_every: int = 10_000
+    """Steps between evaluations of the student, rows of metrics and checkpoints."""
+    evaluate_episodes: int = 5
+    keep_policies: bool = False
+    """Keep the policy of every evaluation, as policy/step-N."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "environments", "block", "batch", "buffer", "evaluate_every"):
+            if getattr(self, name) < 1:
+                raise HandrailError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        if self.block % self.environments:
+            raise HandrailError(
+                f"block ({self.block}) is no multiple of environments ({self.environments})"
+            )
+        if not 0 <= self.demonstration_share <= 1:
+            raise HandrailError("demonstration_share must lie between 0 and 1")
+        if round(self.block * self.updates_per_step) < 1:
+            raise HandrailError("block x updates_per_step gives no update; raise one of them")
+        for name in ("steps", "evaluate_every"):
+            if getattr(self, name) % self.block:
+                raise HandrailError(
+                    f"{name} ({getattr(self, name)}) is no multiple of block ({self.block})"
+                )
+
+
+class Behaviour(Protocol):
+    """Who acts while the student learns. Its state is a dict of JSON values."""
+
+    state: dict[str, Any]
+
+    def policy(self, student: MLPPolicy, steps: int) -> Policy:
+        """Who acts in the block that begins at ``steps``. Carries must fit from block to block."""
+        ...
+
+    def observe(self, episode: Episode, shaped_return: float, steps: int) -> None:
+        """Called once for each finished training episode."""
+        ...
+
+    def metrics(self, steps: int) -> Metrics: ...
+
+
+@dataclass
+class Alone:
+    """The student acts, after ``warmup`` steps of held random actions."""
+
+    warmup: int
+    action_size: int
+    state: dict[str, Any] = field(default_factory=dict)
+
+    def policy(self, student: MLPPolicy, steps: int) -> Policy:
+        return _WarmUp(HeldRandom(self.action_size), student, steps < self.warmup)
+
+    def observe(self, episode: Episode, shaped_return: float, steps: int) -> None:
+        pass
+
+    def metrics(self, steps: int) -> Metrics:
+        return {}
+
+
+@dataclass(frozen=True)
+class _WarmUp:
+    random: HeldRandom
+    student: MLPPolicy
+    warm: bool
+
+    def initial(self, batch: int) -> Any:
+        return self.random.initial(batch)
+
+    def act(self, carry, step, draws):
+        if self.warm:
+            return self.random.act(carry, step, draws)
+        return self.student.act(None, step, draws)[0], carry
+
+
+class Online:
+    """One online run of a learner; ``train`` brings it to its end, from wherever it stands."""
+
+    def __init__(
+        self,
+        run: Run,
+        learner: Learner,
+        settings: OnlineSettings,
+        *,
+        make_env: Callable[[], CMDP],
+        behaviour: Behaviour,
+        controller: Controller,
+        seed: int,
+        demonstrations: Episodes | None = None,
+        pretrained: Any = None,
+    ):
+        self.run, self.learner, self.settings = run, learner, settings
+        self.behaviour, self.controller, self.seed = behaviour, controller, seed
+        self._envs = [make_env() for _ in range(settings.environments)]
+        self._watch = [make_env() for _ in range(min(5, settings.evaluate_episodes))]
+        self.spec = self._envs[0].spec_
+        self._rollout = Rollout(self._envs, lambda number: episode_seed(seed, number))
+        self._replay = Replay(min(settings.buffer, settings.steps + self.spec.horizon), self.spec)
+        self._demonstrations = None
+        if demonstrations is not None and settings.demonstration_share > 0:
+            self._demonstrations = Replay(demonstrations.steps, self.spec)
+            for episode in demonstrations:
+                self._demonstrations.add_episode(episode)
+        elif settings.demonstration_share > 0:
+            raise HandrailError("demonstration_share needs demonstrations; give --demos PATH")
+        self._update = block(learner)
+        self.state = learner.init(jax.random.key(seed), self.spec)
+        if pretrained is not None:
+            self.state = pretrained
+        self._actor = np.asarray(pack(learner.actor(self.state)))
+        self._weights = controller.init()
+        self.steps, self.episodes, self.cumulative_cost, self.seconds = 0, 0, 0.0, 0.0
+        self._recent: list[Episode] = []  # finished since the last row of metrics
+        self.latest: Metrics = {}
+
+    def student(self) -> MLPPolicy:
+        """The student with the parameters of the last finished block of updates."""
+        return MLPPolicy.of(unpack(self._actor, self.learner.actor(self.state)))
+
+    # ---- one block -----------------------------------------------------------------------------
+
+    def _batches(self) -> Batch:
+        s = self.settings
+        rng = np.random.default_rng([self.seed, self.steps])
+        updates = round(s.block * s.updates_per_step)
+        from_demonstrations = round(s.batch * s.demonstration_share)
+        batch = self._replay.sample(rng, (updates, s.batch - from_demonstrations))
+        if self._demonstrations is not None:
+            theirs = self._demonstrations.sample(rng, (updates, from_demonstrations))
+            pairs = zip(batch, theirs, strict=True)
+            batch = Batch(*(np.concatenate(pair, axis=1) for pair in pairs))
+        return batch
+
+    def _learn(self, batches: Batch, weight: float):
+        return jax.block_until_ready(self._update(self.state, batches, weight))
+
+    def _collect(self) -> None:
+        policy = self.behaviour.policy(self.student(), self.steps)
+        for _ in range(self.settings.block // self.settings.environments):
+            ended = self._rollout.advance(policy)
+            self.steps += self.settings.environments
+            for number, episode in ended:
+                self._finish(number, episode)
+
+    def _finish(self, number: int, episode: Episode) -> None:
+        self.run.add_episode(number, episode)
+        self._replay.add_episode(episode)
+        self._recent.append(episode)
+        self.episodes += 1
+        self.cumulative_cost += episode.cost
+        shaped = episode.return_ - self._weights["weight"] * episode.cost
+        self.behaviour.observe(episode, shaped, self.steps)
+        self._weights = self.controller.update(
+            self._weights, episode.return_, episode.cost, self.steps
+        )
+
+    # ---- the run -------------------------------------------------------------------------------
+
+    def train(self, report: Callable[[Online], None] = lambda online: None) -> None:
+        """Run to ``settings.steps``; ``report`` is called after each block."""
+        s = self.settings
+        started = time.perf_counter() - self.seconds
+        metrics: dict[str, list[float]] = {}
+        with ThreadPoolExecutor(1, thread_name_prefix="learner") as worker:
+            while self.steps < s.steps:
+                future = None
+                if len(self._replay) >= s.start:
+                    future = worker.submit(self._learn, self._batches(), self._weights["weight"])
+                self._collect()
+                if future is not None:
+                    result = future.result()
+                    self.state, self._actor = result.state, np.asarray(result.actor)
+                    for name, value in result.metrics.items():
+                        metrics.setdefault(name, []).append(float(value))
+                self.seconds = time.perf_counter() - started
+                if self.steps % s.evaluate_every == 0 or self.steps >= s.steps:
+                    self._log({name: float(np.mean(v)) for name, v in metrics.items()})
+                    self._save()
+                    metrics = {}
+                report(self)
+
+    def _log(self, learning: Metrics) -> None:
+        watched = list(
+            play(
+                self.student().mode(),
+                self._watch,
+                range(VALIDATION_SEED, VALIDATION_SEED + self.settings.evaluate_episodes),
+            )
+        )
+        row: Metrics = {
+            "eval/return": np.mean([e.return_ for e in watched]),
+            "eval/cost": np.mean([e.cost for e in watched]),
+            "eval/return_min": min(e.return_ for e in watched),
+        }
+        if self._recent:
+            row["train/return"] = np.mean([e.return_ for e in self._recent])
+            row["train/cost"] = np.mean([e.cost for e in self._recent])
+            row["train/length"] = np.mean([len(e) for e in self._recent])
+        self._recent = []
+        row |= {
+            "train/cumulative_cost": self.cumulative_cost,
+            "train/episodes": self.episodes,
+            "cost_weight": self._weights["weight"],
+            **self.behaviour.metrics(self.steps),
+            **learning,
+        }
+        self.run.log(self.steps, row, timings={"time/seconds": self.seconds})
+        self.latest = row
+        if self.settings.keep_policies:
+            self.student().save(self.run.path / "policy" / f"step-{self.steps}", self.spec)
+
+    # ---- the checkpoint ------------------------------------------------------------------------
+
+    def _state(self) -> dict[str, Any]:
+        return {"learner": self.state, "actor": self._actor, "rollout": self._rollout.state()}
+
+    def _save(self) -> None:
+        progress = {
+            "step": self.steps,
+            "episodes": self.episodes,
+            "cumulative_cost": self.cumulative_cost,
+            "seconds": self.seconds,
+            "weights": self._weights,
+            "behaviour": self.behaviour.state,
+        }
+        self.run.save(progress, self._state())
+
+    def restore(self) -> bool:
+        """Go back to the run's last checkpoint; False, and the beginning, where there is none."""
+        like = self._state()
+        like["rollout"]["carry"] = self.behaviour.policy(self.student(), 0).initial(
+            self.settings.environments
+        )
+        loaded = self.run.load(like)
+        if loaded is None:
+            return False
+        progress, state = loaded
+        self.steps, self.episodes = progress["step"], progress["episodes"]
+        self.cumulative_cost, self.seconds = progress["cumulative_cost"], progress["seconds"]
+        self._weights, self.behaviour.state = progress["weights"], progress["behaviour"]
+        self.state, self._actor = state["learner"], state["actor"]
+        for episode in self.run.episodes(self.episodes):
+            self._replay.add_episode(episode)
+        self._rollout.restore(state["rollout"])
+        return True
