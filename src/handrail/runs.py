@@ -133,8 +133,7 @@ class Run:
             if columns == self._columns:
                 with self._metrics.open("ab") as file:
                     file.write(_lines([row]))
-                    file.flush()
-                    os.fsync(file.fileno())
+                _sync(self._metrics)
             else:  # a new column: every earlier row gets an empty cell
                 rows = [_fit(old, len(columns)) for old in _split(self._metrics)[1]]
                 _write(self._metrics, _lines([columns, *rows, row]))
@@ -177,8 +176,9 @@ class Run:
 
         file = self._episode(number)
         with self._disk():
-            file.parent.mkdir(exist_ok=True)
-            write_episode(file, episode, self.settings.get("task", ""))
+            write_episode(file, episode, self.settings.get("task"))
+            _sync(file)
+            _sync(file.parent)  # a checkpoint counts on the episode's being there
 
     def episodes(self, up_to: int) -> Iterator[Episode]:
         """The logged episodes 0 to ``up_to`` - 1, in order.
@@ -195,7 +195,7 @@ class Run:
                     f"{file} is missing; the log needs every episode up to {up_to - 1}: restore "
                     "it, or train anew"
                 )
-            yield read_episode(file)
+            yield read_episode(file)[0]
 
     # -- the checkpoint --------------------------------------------------------------------------
 
@@ -261,7 +261,7 @@ class Run:
             for number in reversed(self._numbers()):  # from the end: never a gap
                 if number >= episodes:
                     self._episode(number).unlink()
-            for unfinished in self.path.rglob("*.tmp"):
+            for unfinished in (*self.path.rglob("*.tmp"), *self.path.glob("episodes/.*")):
                 unfinished.unlink()
         self._columns = columns
         self._purge = int(kept[-1][0]) + 1 if kept else 0
@@ -357,17 +357,21 @@ def _write(path: Path, data: bytes) -> None:
     try:
         with temporary.open("wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        _sync(temporary)
         os.replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)  # on a full disk its space is wanted
         raise
-    directory = os.open(path.parent, os.O_RDONLY)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Onto the disk with what was written of a file, or renamed in a directory."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(descriptor)
     finally:
-        os.close(directory)
+        os.close(descriptor)
 
 
 def _publish(

@@ -1,0 +1,91 @@
+"""Intervals against plain NumPy and scipy, and the samples that break the usual formulas."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from handrail.stats import bootstrap, iqm, stratified_bootstrap, summary
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8, 11])
+def test_iqm_is_the_mean_of_the_middle_half(n):
+    x = np.random.default_rng(n).normal(size=n)
+    np.testing.assert_allclose(iqm(x), scipy.stats.trim_mean(x, 0.25))
+
+
+def test_iqm_by_hand():
+    assert iqm([1000, 3, 1, 2, -50, 4, 5, 6]) == (2 + 3 + 4 + 5) / 4
+    np.testing.assert_array_equal(iqm([[0, 1], [2, 3], [4, 5], [90, 91]], axis=0), [3, 4])
+
+
+def test_bootstrap_is_the_resampling_that_it_says():
+    x = np.random.default_rng(1).exponential(size=20)
+    rng = np.random.default_rng(0)
+    means = [x[rows].mean() for rows in rng.integers(20, size=(2000, 20))]
+    np.testing.assert_allclose(bootstrap(x), np.percentile(means, [2.5, 97.5]))
+
+
+def test_bootstrap_agrees_with_scipy():
+    x = np.random.default_rng(2).normal(5, 2, size=50)
+    theirs = scipy.stats.bootstrap((x,), np.mean, n_resamples=5000, method="percentile", rng=1)
+    np.testing.assert_allclose(bootstrap(x, resamples=5000), theirs.confidence_interval, atol=0.06)
+
+
+def test_bootstrap_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(3)
+    intervals = [bootstrap(rng.normal(size=40), resamples=300) for _ in range(300)]
+    covered = np.mean([low <= 0 <= high for low, high in intervals])
+    assert 0.90 <= covered <= 0.98  # 0.95, less what small samples take, +- 3 standard errors
+
+
+@pytest.mark.parametrize("x", [[3.0], [0.0] * 10, np.full((2, 5), 3.0)])
+def test_one_value_or_constant_values_have_an_interval_of_no_width(x):
+    value = np.ravel(x)[0]
+    for statistic in (np.mean, np.median, iqm):
+        assert bootstrap(x, statistic) == (value, value)
+
+
+def test_confidence_and_seed_are_what_they_say():
+    x = np.arange(10.0)
+    narrow, wide = bootstrap(x, confidence=0.5), bootstrap(x, confidence=0.99)
+    assert wide[0] < narrow[0] < 4.5 < narrow[1] < wide[1]
+    assert bootstrap(x) == bootstrap(x)
+    assert bootstrap(x**0.5, seed=1) != bootstrap(x**0.5)
+
+
+def test_seeds_are_drawn_within_their_task():
+    # Tasks differ much and seeds not at all: nothing is uncertain.
+    assert stratified_bootstrap([[0.0] * 3, [100.0] * 3], np.mean) == (50.0, 50.0)
+    # Ragged tasks: each keeps its number of scores.
+    assert stratified_bootstrap([[0.0] * 3, [100.0]], np.mean) == (25.0, 25.0)
+
+
+def test_stratified_bootstrap_against_plain_numpy():
+    scores = np.random.default_rng(4).normal(size=(3, 5))
+    rng = np.random.default_rng(7)
+    drawn = [scores[t][rng.integers(5, size=(500, 5))] for t in range(3)]
+    iqms = [scipy.stats.trim_mean(np.concatenate(row), 0.25) for row in zip(*drawn, strict=True)]
+    np.testing.assert_allclose(
+        stratified_bootstrap(scores, resamples=500, seed=7), np.percentile(iqms, [2.5, 97.5])
+    )
+
+
+def test_summary_by_hand():
+    got = summary(np.float32([1, 2, 3, 10]))
+    assert got.pop("ci95") == list(bootstrap([1, 2, 3, 10]))
+    assert got == {
+        "mean": 4.0,
+        "iqm": 2.5,
+        "min": 1.0,
+        "max": 10.0,
+        "std": pytest.approx(np.sqrt((9 + 4 + 1 + 36) / 4)),
+    }
+    assert {type(v) for v in got.values()} == {float}
+
+
+@pytest.mark.parametrize("call", [bootstrap, summary, lambda x: stratified_bootstrap([[1.0], x])])
+def test_an_empty_sample_is_an_error(call):
+    with pytest.raises(ValueError, match="at least one score"):
+        call([])
+    with pytest.raises(ValueError, match="at least one score"):
+        stratified_bootstrap([])
