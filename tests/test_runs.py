@@ -391,7 +391,7 @@ def test_a_kill_while_rolling_back_can_be_rolled_back(run, monkeypatch, after):
     run.close()
     with monkeypatch.context() as patch:
         Killer(patch, after)
-        if after < 7:  # sync, rename, sync directory; three episodes, a draft
+        if after < 7:  # a draft, three episodes; sync, rename, sync directory
             with pytest.raises(Killed):
                 Run.open(run.path).load(state())
         else:
@@ -421,6 +421,7 @@ def test_a_full_disk_keeps_the_checkpoint_and_says_how_to_go_on(run, monkeypatch
         lambda: run.log(2, {"a": 2}),
         lambda: run.log(2, {"b": 2}),
         lambda: run.finish({}),
+        lambda: run.add_episode(0, episode(0)),
     ):
         with monkeypatch.context() as patch:
             fill(patch)

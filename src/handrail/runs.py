@@ -17,7 +17,9 @@ import hashlib
 import io
 import json
 import os
+import socket
 import subprocess
+import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,7 +35,7 @@ from handrail.errors import HandrailError
 FORMAT = 1
 """Of the run directory, the checkpoint and the policy; a reader refuses every other."""
 
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Run:
@@ -50,7 +52,7 @@ class Run:
         self.path, self.settings, self.about = path, settings, about
         self._columns = _split(self._metrics)[0]
         self._purge: int | None = None
-        self._writer: Any = None
+        self._events: Any = None
 
     @classmethod
     def create(cls, path: str | Path, settings: Mapping[str, Any]) -> Run:
@@ -103,11 +105,10 @@ class Run:
         self.close()
 
     def close(self) -> None:
-        """Flush and close the TensorBoard file; a later ``log`` begins another."""
-        if self._writer is not None:
-            writer, self._writer = self._writer, None
-            with self._disk():
-                writer.close()
+        """Close the TensorBoard file; a later ``log`` begins another."""
+        if self._events is not None:
+            self._events.close()
+            self._events = None
 
     # -- metrics ---------------------------------------------------------------------------------
 
@@ -141,26 +142,34 @@ class Run:
             self._tensorboard(int(step), {**values, **(timings or {})})
 
     def _tensorboard(self, step: int, values: Mapping[str, Any]) -> None:
-        import time
-
         from tensorboard.compat.proto import event_pb2, summary_pb2
-        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
         # Protocol buffers make their classes as they are imported: nothing for a type checker.
         events: Any = event_pb2
         summaries: Any = summary_pb2
-        if self._writer is None:
-            self._writer = EventFileWriter(str(self.path))
+        batch = []
+        if self._events is None:
+            # Not tensorboard's EventFileWriter: its thread prints a traceback when a disk is full,
+            # and after a kill the points of two minutes are missing.
+            number = len(list(self.path.glob("events.*")))
+            name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}"
+            file = self.path / f"{name}.{os.getpid()}.{number}"
+            self._events = file.open("xb", buffering=0)
+            batch.append(events.Event(file_version="brain.Event:2"))
             if self._purge is not None:  # TensorBoard drops the points a roll-back took back
                 start = events.SessionLog(status=events.SessionLog.START)
-                self._writer.add_event(
-                    events.Event(wall_time=time.time(), step=self._purge, session_log=start)
-                )
+                batch.append(events.Event(step=self._purge, session_log=start))
                 self._purge = None
-        summary = summaries.Summary(
-            value=[summaries.Summary.Value(tag=k, simple_value=float(v)) for k, v in values.items()]
-        )
-        self._writer.add_event(events.Event(wall_time=time.time(), step=step, summary=summary))
+        scalars = [
+            summaries.Summary.Value(tag=name, simple_value=float(value))
+            for name, value in values.items()
+        ]
+        batch.append(events.Event(step=step, summary=summaries.Summary(value=scalars)))
+        writer = RecordWriter(self._events)
+        for event in batch:
+            event.wall_time = time.time()
+            writer.write(event.SerializeToString())
 
     # -- the log of episodes ---------------------------------------------------------------------
 
@@ -195,7 +204,7 @@ class Run:
                     f"{file} is missing; the log needs every episode up to {up_to - 1}: restore "
                     "it, or train anew"
                 )
-            yield read_episode(file)[0]
+            yield read_episode(file)
 
     # -- the checkpoint --------------------------------------------------------------------------
 
@@ -217,8 +226,6 @@ class Run:
             "episodes": numbers[-1] + 1 if numbers else 0,
         }
         with self._disk():
-            if self._writer is not None:
-                self._writer.flush()
             name = f"state-{int(progress['step'])}"
             _publish(self.path / "checkpoint", "latest.json", name, _arrays(state), record)
 
@@ -254,15 +261,16 @@ class Run:
                 "train anew"
             )
         with self._disk():
+            # Deleting comes first: on a disk that is full it makes the room for the rest.
+            for unfinished in (*self.path.rglob("*.tmp"), *self.path.glob("episodes/.*")):
+                unfinished.unlink()
+            for number in reversed(self._numbers()):  # from the end: never a gap
+                if number >= episodes:
+                    self._episode(number).unlink()
             if rows:
                 _write(self._metrics, _lines([columns, *kept]))
             else:
                 self._metrics.unlink(missing_ok=True)
-            for number in reversed(self._numbers()):  # from the end: never a gap
-                if number >= episodes:
-                    self._episode(number).unlink()
-            for unfinished in (*self.path.rglob("*.tmp"), *self.path.glob("episodes/.*")):
-                unfinished.unlink()
         self._columns = columns
         self._purge = int(kept[-1][0]) + 1 if kept else 0
 
@@ -288,8 +296,9 @@ class Run:
         """A full disk is the user's to mend, and costs only the steps since the checkpoint."""
         try:
             yield
-        except OSError as error:
-            if error.errno not in _FULL:
+        except Exception as error:
+            # By the text, since libraries (safetensors) wrap the system's error in their own.
+            if not any(os.strerror(code) in str(error) for code in _FULL):
                 raise
             kept = (
                 "the last checkpoint is kept"
