@@ -10,18 +10,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt16
 
 from handrail.errors import HandrailError
 
 Activation = Literal["relu", "gelu_new"]
-Draw = Callable[[Float[Array, "..."]], Float[Array, "..."]]
+Draw = Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]]
 """Dropout at one place: its input with some entries zeroed and the others scaled up."""
 
 
@@ -51,11 +50,11 @@ class Dense(eqx.Module):
 class LayerNorm(eqx.Module):
     scale: Float[Array, " D"]
     bias: Float[Array, " D"]
-    eps: float = eqx.field(static=True, default=1e-5)
+    eps: float = eqx.field(static=True)
 
     @classmethod
-    def of(cls, width: int) -> LayerNorm:
-        return cls(jnp.ones(width), jnp.zeros(width))
+    def of(cls, width: int, eps: float = 1e-5) -> LayerNorm:
+        return cls(jnp.ones(width), jnp.zeros(width), eps)
 
     def __call__(self, x: Float[Array, "N D"]) -> Float[Array, "N D"]:
         x = x - x.mean(-1, keepdims=True)
@@ -76,13 +75,15 @@ class Block(eqx.Module):
     activation: Activation = eqx.field(static=True)
 
     @classmethod
-    def of(cls, width: int, heads: int, activation: Activation, key: PRNGKeyArray) -> Block:
+    def of(
+        cls, width: int, heads: int, activation: Activation, eps: float, key: PRNGKeyArray
+    ) -> Block:
         k = jax.random.split(key, 4)
         return cls(
-            LayerNorm.of(width),
+            LayerNorm.of(width, eps),
             Dense.normal(width, 3 * width, k[0]),
             Dense.normal(width, width, k[1]),
-            LayerNorm.of(width),
+            LayerNorm.of(width, eps),
             Dense.normal(width, 4 * width, k[2]),
             Dense.normal(4 * width, width, k[3]),
             heads,
@@ -121,6 +122,26 @@ class Block(eqx.Module):
         return x.reshape(b, -1, d)
 
 
+def fresh(
+    layers: int,
+    width: int,
+    heads: int,
+    activation: Activation,
+    eps: float = 1e-5,
+    *,
+    key: PRNGKeyArray,
+) -> tuple[Block, ...]:
+    """Blocks from random initialisation.
+
+    Raises:
+        HandrailError: the heads do not divide the width.
+    """
+    if width % heads:
+        raise HandrailError(f"{heads} heads do not divide a width of {width}")
+    keys = jax.random.split(key, layers)
+    return tuple(Block.of(width, heads, activation, eps, k) for k in keys)
+
+
 class Dropout:
     """Dropout masks cut one after another from bits drawn at once.
 
@@ -133,7 +154,96 @@ class Dropout:
         self._below = round(rate * 2**16)
         self._used = 0
 
-    def __call__(self, x: Float[Array, "..."]) -> Float[Array, "..."]:
+    def __call__(self, x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         bits = self._bits[self._used : self._used + x.size].reshape(x.shape)
         self._used += x.size
         return jnp.where(bits >= self._below, x / (1 - self._below / 2**16), 0)
+
+
+def read_gpt2(path: str | Path) -> tuple[tuple[Block, ...], LayerNorm]:
+    """The blocks and the final norm of GPT-2 as Hugging Face publishes it.
+
+    Args:
+        path: a directory with ``model.safetensors`` and ``config.json`` (of ``gpt2``,
+            ``gpt2-medium``, ...). Token and position embeddings are left aside: the decision
+            transformer has its own.
+
+    Raises:
+        HandrailError: a file is absent, is no such file, or lacks a weight of the right shape.
+    """
+    path = Path(path)
+    if path.suffix in {".bin", ".pt", ".pth"}:
+        raise HandrailError(
+            f"{path} is a pickle, which can run code as it is read; give the directory of "
+            "model.safetensors and config.json"
+        )
+    directory = path.parent if path.suffix == ".safetensors" else path
+    file = path if path.suffix == ".safetensors" else directory / "model.safetensors"
+    config = _read_config(directory / "config.json")
+    if not file.is_file():
+        raise HandrailError(
+            f"{file} is missing; GPT-2's weights are model.safetensors and config.json of "
+            "huggingface.co/openai-community/gpt2"
+        )
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        arrays = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise HandrailError(f"{file} is not a safetensors file: {error}") from error
+    arrays = {name.removeprefix("transformer."): array for name, array in arrays.items()}
+
+    def take(name: str, *shape: int) -> Float[Array, "*shape"]:
+        if name not in arrays:
+            raise HandrailError(f"{file} has no {name}; it is not GPT-2's")
+        if arrays[name].shape != shape:
+            raise HandrailError(
+                f"{name} in {file} has shape {arrays[name].shape}, config.json makes it {shape}"
+            )
+        return jnp.array(arrays[name], jnp.float32)
+
+    d, heads, layers, eps = (config[k] for k in ("n_embd", "n_head", "n_layer", "eps"))
+
+    def norm(name: str) -> LayerNorm:
+        return LayerNorm(take(f"{name}.weight", d), take(f"{name}.bias", d), eps)
+
+    def dense(name: str, inputs: int, outputs: int) -> Dense:  # Conv1D: (inputs, outputs)
+        return Dense(take(f"{name}.weight", inputs, outputs), take(f"{name}.bias", outputs))
+
+    def block(name: str) -> Block:
+        return Block(
+            norm(f"{name}.ln_1"),
+            dense(f"{name}.attn.c_attn", d, 3 * d),
+            dense(f"{name}.attn.c_proj", d, d),
+            norm(f"{name}.ln_2"),
+            dense(f"{name}.mlp.c_fc", d, 4 * d),
+            dense(f"{name}.mlp.c_proj", 4 * d, d),
+            heads,
+            "gelu_new",
+        )
+
+    return tuple(block(f"h.{i}") for i in range(layers)), norm("ln_f")
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise HandrailError(f"{file} is missing; it stands beside GPT-2's model.safetensors")
+    try:
+        config = json.loads(file.read_text("utf-8"))
+        values = {name: int(config[name]) for name in ("n_embd", "n_head", "n_layer")}
+        values["eps"] = float(config.get("layer_norm_epsilon", 1e-5))
+        activation = config.get("activation_function", "gelu_new")
+        inner = config.get("n_inner") or 4 * values["n_embd"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise HandrailError(f"{file} is not GPT-2's config.json: {error!r}") from error
+    if activation != "gelu_new" or inner != 4 * values["n_embd"]:
+        raise HandrailError(
+            f"{file} has activation_function {activation} and n_inner {inner}; GPT-2 has gelu_new "
+            f"and {4 * values['n_embd']}"
+        )
+    if min(values["n_embd"], values["n_head"], values["n_layer"]) < 1 or (
+        values["n_embd"] % values["n_head"]
+    ):
+        raise HandrailError(f"{file} has sizes that no GPT-2 has: {values}")
+    return values
