@@ -143,28 +143,30 @@ def test_a_line_that_a_kill_cut_short_does_not_count(run):
 def test_read_metrics_says_what_is_wrong(run):
     with pytest.raises(HandrailError, match=r"no metrics\.csv"):
         read_metrics(run.path)
-    (run.path / "metrics.csv").write_text("step,a\n1,x\n")
-    with pytest.raises(HandrailError, match="damaged"):
-        read_metrics(run.path)
+    for content in ("step,a\n1,x\n", "step,a\nx,1\n", "step,a\n1\n", "step,a\n\n"):
+        (run.path / "metrics.csv").write_text(content)
+        with pytest.raises(HandrailError, match="damaged"):
+            read_metrics(run.path)
+    with pytest.raises(HandrailError, match="damaged at line 2"):
+        Run.open(run.path)
 
 
-def points(run: Run) -> list[tuple[int, str, float]]:
-    """What TensorBoard shows: the points of every file, without those that a START purged."""
-    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+def points(run: Run) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard shows."""
+    from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
-    shown = []
-    for file in sorted(run.path.glob("events.*"), key=lambda f: int(f.name.rsplit(".", 1)[1])):
-        for event in LegacyEventFileLoader(str(file)).Load():
-            if event.HasField("session_log"):
-                shown = [point for point in shown if point[0] < event.step]
-            shown += [(event.step, v.tag, v.simple_value) for v in event.summary.value]
-    return shown
+    shown = EventAccumulator(str(run.path))
+    shown.Reload()
+    return {
+        tag: [(e.step, e.tensor_proto.float_val[0]) for e in shown.Tensors(tag)]
+        for tag in shown.Tags()["tensors"]
+    }
 
 
 def test_tensorboard_has_the_scalars_and_alone_the_timings(run):
     run.log(1, {"eval/return": 2.0}, timings={"time/steps_per_s": 100.0})
     run.close()
-    assert points(run) == [(1, "eval/return", 2.0), (1, "time/steps_per_s", 100.0)]
+    assert points(run) == {"eval/return": [(1, 2.0)], "time/steps_per_s": [(1, 100.0)]}
     assert "time" not in text(run)
 
 
@@ -246,9 +248,9 @@ def test_load_rolls_the_run_back(run):
         assert progress["step"] == 20
         assert text(again) == kept
         assert [f.name for f in (run.path / "episodes").iterdir()] == ["00000000.safetensors"]
-        again.log(30, {"a": 3, "later": 1})
-        assert text(again) == "step,a,later\n10,1.0,\n20,2.0,\n30,3.0,1.0\n"
-    assert points(again) == [(10, "a", 1), (20, "a", 2), (30, "a", 3), (30, "later", 1)]
+        again.log(30, {"a": 4, "later": 2})
+        assert text(again) == "step,a,later\n10,1.0,\n20,2.0,\n30,4.0,2.0\n"
+    assert points(again) == {"a": [(10, 1), (20, 2), (30, 4)], "later": [(30, 2)]}
 
 
 def test_without_a_checkpoint_the_run_begins_anew(run):

@@ -50,9 +50,15 @@ class Run:
 
     def __init__(self, path: Path, settings: dict[str, Any], about: dict[str, Any]):
         self.path, self.settings, self.about = path, settings, about
-        self._columns = _split(self._metrics)[0]
-        self._purge: int | None = None
+        self._columns, rows = _split(self._metrics)
+        self._next_step = _after(rows)
         self._events: Any = None
+        self._began, self._before = time.perf_counter(), 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Wall time spent on the run: since it was opened, and before its last checkpoint."""
+        return self._before + time.perf_counter() - self._began
 
     @classmethod
     def create(cls, path: str | Path, settings: Mapping[str, Any]) -> Run:
@@ -98,6 +104,15 @@ class Run:
         _require_format(file, about)
         return cls(path, settings, about)
 
+    @classmethod
+    def begin(cls, path: str | Path, settings: Mapping[str, Any]) -> Run:
+        """The run at ``path`` where one was begun there already, else a new one."""
+        return (
+            cls.open(path)
+            if (Path(path) / "settings.toml").is_file()
+            else cls.create(path, settings)
+        )
+
     def __enter__(self) -> Run:
         return self
 
@@ -140,6 +155,7 @@ class Run:
                 _write(self._metrics, _lines([columns, *rows, row]))
                 self._columns = columns
             self._tensorboard(int(step), {**values, **(timings or {})})
+        self._next_step = int(step) + 1
 
     def _tensorboard(self, step: int, values: Mapping[str, Any]) -> None:
         from tensorboard.compat.proto import event_pb2, summary_pb2
@@ -157,10 +173,10 @@ class Run:
             file = self.path / f"{name}.{os.getpid()}.{number}"
             self._events = file.open("xb", buffering=0)
             batch.append(events.Event(file_version="brain.Event:2"))
-            if self._purge is not None:  # TensorBoard drops the points a roll-back took back
-                start = events.SessionLog(status=events.SessionLog.START)
-                batch.append(events.Event(step=self._purge, session_log=start))
-                self._purge = None
+            # From the second START on, TensorBoard drops the points at that step and after it:
+            # those that a roll-back took back.
+            start = events.SessionLog(status=events.SessionLog.START)
+            batch.append(events.Event(step=self._next_step, session_log=start))
         scalars = [
             summaries.Summary.Value(tag=name, simple_value=float(value))
             for name, value in values.items()
@@ -224,6 +240,7 @@ class Run:
             # checkpoint rewrites the file, and a roll-back must take the column back too.
             "metrics": {"columns": columns, "rows": len(rows)},
             "episodes": numbers[-1] + 1 if numbers else 0,
+            "seconds": self.seconds,
         }
         with self._disk():
             name = f"state-{int(progress['step'])}"
@@ -249,6 +266,7 @@ class Run:
         arrays, record = _recall(directory, "latest.json")
         state = _restore(like, arrays, directory)
         self._roll_back(**record["metrics"], episodes=record["episodes"])
+        self._before = record["seconds"]
         return record["progress"], state
 
     def _roll_back(self, columns: list[str], rows: int, episodes: int) -> None:
@@ -272,7 +290,7 @@ class Run:
             else:
                 self._metrics.unlink(missing_ok=True)
         self._columns = columns
-        self._purge = int(kept[-1][0]) + 1 if kept else 0
+        self._next_step = _after(kept)
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -325,7 +343,7 @@ def read_metrics(path: str | Path) -> dict[str, np.ndarray]:
         table = [[float(cell) if cell else np.nan for cell in row] for row in rows]
         values = np.array(table, np.float64).reshape(len(rows), len(columns))
     except ValueError as error:
-        raise HandrailError(f"{file} is damaged: {error}") from error
+        raise HandrailError(f"{file} is damaged: {error}; restore it") from error
     return {column: values[:, i] for i, column in enumerate(columns)}
 
 
@@ -446,16 +464,29 @@ def _require_format(file: Path, record: Mapping[str, Any]) -> None:
 
 
 def _split(file: Path) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows; a last line that a kill cut short does not count."""
-    text = file.read_text("utf-8") if file.is_file() else ""
+    """Columns and rows; a last line that a kill cut short does not count.
+
+    Raises:
+        HandrailError: a row has no step, or too few or too many cells.
+    """
+    text = file.read_text("utf-8", "replace") if file.is_file() else ""
     lines = csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))
-    return next(lines, []), list(lines)
+    columns, rows = next(lines, []), list(lines)
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(columns) or not row[0].isdecimal():
+            raise HandrailError(f"{file} is damaged at line {number}; restore it, or train anew")
+    return columns, rows
 
 
 def _lines(rows: list[list[str]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
+
+
+def _after(rows: list[list[str]]) -> int:
+    """The first step that no row has reached."""
+    return int(rows[-1][0]) + 1 if rows else 0
 
 
 def _fit(row: list[str], columns: int) -> list[str]:
