@@ -46,14 +46,11 @@ def read(path: str | os.PathLike[str]) -> Episodes:
             first fault and says how many more there are.
     """
     loaded = _load(Path(path))
-    problems = loaded.problems + [fault for raw in loaded.raws for fault in _faults(raw)]
+    sound, problems = _sift(loaded)
     if problems:
         more = f" ({len(problems) - 1} more: `handrail data check {path}`)" if problems[1:] else ""
         raise HandrailError(f"{path}: {problems[0]}{more}")
-    try:
-        return Episodes(tuple(raw.episode() for raw in loaded.raws), loaded.task)
-    except HandrailError as error:
-        raise HandrailError(f"{path}: {error}") from None
+    return Episodes(tuple(sound.values()), loaded.task)
 
 
 def read_episode(path: str | os.PathLike[str]) -> Episode:
@@ -83,18 +80,7 @@ def inspect(path: str | os.PathLike[str], spec: Spec | None = None) -> dict[str,
         loaded = _load(Path(path))
     except HandrailError as error:
         return {"problems": [str(error)], "summary": {}}
-    problems = list(loaded.problems)
-    sound: dict[str, Episode] = {}
-    for raw in loaded.raws:
-        faults = _faults(raw)
-        problems += faults
-        if not faults:
-            sound[raw.name] = raw.episode()
-    if not loaded.raws and not problems:
-        problems.append(f"holds no episode; {_MAKE}")
-    sizes = sorted({(e.observations.shape[1], e.actions.shape[1]) for e in sound.values()})
-    if len(sizes) > 1:
-        problems.append(f"episodes of different (observation, action) sizes in one set: {sizes}")
+    sound, problems = _sift(loaded)
     for name, episode in sound.items():
         if (episode.costs < 0).any():
             problems.append(f"costs of {name} are negative at {place(episode.costs < 0)}")
@@ -213,6 +199,25 @@ def _format(path: Path) -> str:
         f"{path}: is {kind}; such files may run code when loaded and are never read: save "
         f"{', '.join(DSRL)} to HDF5 with h5py"
     )
+
+
+def _sift(loaded: Loaded) -> tuple[dict[str, Episode], list[str]]:
+    """The sound episodes by name, and all that keeps the set from being an ``Episodes``."""
+    sound: dict[str, Episode] = {}
+    problems = list(loaded.problems)
+    for raw in loaded.raws:
+        if faults := _faults(raw):
+            problems += faults
+        else:
+            sound[raw.name] = raw.episode()
+    if not loaded.raws and not problems:
+        problems.append(f"holds no episode; {_MAKE}")
+    sizes = sorted({(e.observations.shape[1], e.actions.shape[1]) for e in sound.values()})
+    if len(sizes) > 1:
+        problems.append(
+            f"episodes of different (observation, action) sizes in one set: {sizes}; part them"
+        )
+    return sound, problems
 
 
 def _faults(raw: Raw) -> list[str]:
