@@ -7,3 +7,7 @@ class HandrailError(Exception):
     The command line prints the line and exits with code 2; a library user catches it as any
     exception. Nothing already computed is lost when it is raised.
     """
+
+
+class Stopped(HandrailError):
+    """Ctrl-C: the run has written a checkpoint; the line says where it stands."""

@@ -44,11 +44,14 @@ class Ramp:
     ``ease_rate`` x (mean cost of the window - ``ease_cost``), within [``least``, ``weight``].
     """
 
-    start_return: float
+    start_return: float = 400.0
     weight: float = 3.0
+    """Largest w."""
     ramp_steps: int = 90_000
     window: int = 10
+    """Episodes."""
     ease_rate: float = 0.0
+    """0: the weight stays where the ramp ends."""
     ease_cost: float = 2.0
     least: float = 1.0
 

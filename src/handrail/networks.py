@@ -134,8 +134,6 @@ class Actor(eqx.Module):
         return _normal_log_density((u - mean) / std, std) - jnp.log1p(-(action**2)).sum(-1)
 
 
-def _normal_log_density(
-    noise: Float[Array, "B A"], std: Float[Array, "B A"]
-) -> Float[Array, " B"]:
+def _normal_log_density(noise: Float[Array, "B A"], std: Float[Array, "B A"]) -> Float[Array, " B"]:
     """log N of mean + std * noise, summed over the action's axes."""
     return -(0.5 * noise**2 + jnp.log(std) + 0.5 * jnp.log(2 * jnp.pi)).sum(-1)

@@ -8,8 +8,7 @@ view of the episode log, and a resumed run rebuilds it from there.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -20,9 +19,11 @@ import numpy as np
 from handrail.data.episodes import Episode, Episodes
 from handrail.data.replay import Replay
 from handrail.envs.cmdp import CMDP
-from handrail.errors import HandrailError
+from handrail.errors import HandrailError, Stopped
 from handrail.multipliers import Controller
 from handrail.policies import HeldRandom, MLPPolicy
+from handrail.policy_files import save_policy
+from handrail.progress import Watcher
 from handrail.rollout import Rollout, episode_seed, play
 from handrail.runs import Run
 from handrail.training import Learner, block, pack, unpack
@@ -46,8 +47,6 @@ class OnlineSettings:
     """Gradient updates for each step (GOLD's code: 1)."""
     batch: int = 256
     """Transitions in an update's batch."""
-    demonstration_share: float = 0.0
-    """Part of each batch that is drawn from the demonstrations, 0 to 1 (JSRL: 0.25)."""
     buffer: int = 1_000_000
     """Transitions that replay holds."""
     start: int = 2_500
@@ -66,8 +65,6 @@ class OnlineSettings:
             raise HandrailError(
                 f"block ({self.block}) is no multiple of environments ({self.environments})"
             )
-        if not 0 <= self.demonstration_share <= 1:
-            raise HandrailError("demonstration_share must lie between 0 and 1")
         if round(self.block * self.updates_per_step) < 1:
             raise HandrailError("block x updates_per_step gives no update; raise one of them")
         for name in ("steps", "evaluate_every"):
@@ -90,7 +87,9 @@ class Behaviour(Protocol):
         """Called once for each finished training episode."""
         ...
 
-    def metrics(self, steps: int) -> Metrics: ...
+    def metrics(self, steps: int, carry: Any) -> Metrics:
+        """``carry`` is the policy's, after the block that ended at ``steps``."""
+        ...
 
 
 @dataclass
@@ -107,7 +106,7 @@ class Alone:
     def observe(self, episode: Episode, shaped_return: float, steps: int) -> None:
         pass
 
-    def metrics(self, steps: int) -> Metrics:
+    def metrics(self, steps: int, carry: Any) -> Metrics:
         return {}
 
 
@@ -140,8 +139,29 @@ class Online:
         controller: Controller,
         seed: int,
         demonstrations: Episodes | None = None,
-        pretrained: Any = None,
+        demonstration_share: float = 0.0,
+        pretrain: int = 0,
     ):
+        """Make the run's environments, networks and replay.
+
+        Args:
+            run: where everything is written.
+            make_env: called once for each environment.
+            behaviour: who acts.
+            controller: of the cost weight w.
+            seed: of everything random.
+            demonstrations: of the task; drawn from where ``demonstration_share`` or ``pretrain``
+                ask for it.
+            demonstration_share: part of each batch that is drawn from them, 0 to 1 (JSRL: 0.25).
+            pretrain: updates on them alone before the first step.
+
+        Raises:
+            HandrailError: a share or ``pretrain`` without demonstrations, or out of range.
+        """
+        if not 0 <= demonstration_share < 1 or pretrain < 0:
+            raise HandrailError("demonstration_share must lie in [0, 1), pretrain be 0 or more")
+        if demonstrations is None and (demonstration_share or pretrain):
+            raise HandrailError("demonstration_share and pretrain need demonstrations: --demos")
         self.run, self.learner, self.settings = run, learner, settings
         self.behaviour, self.controller, self.seed = behaviour, controller, seed
         self._envs = [make_env() for _ in range(settings.environments)]
@@ -149,21 +169,18 @@ class Online:
         self.spec = self._envs[0].spec_
         self._rollout = Rollout(self._envs, lambda number: episode_seed(seed, number))
         self._replay = Replay(min(settings.buffer, settings.steps + self.spec.horizon), self.spec)
-        self._demonstrations = None
-        if demonstrations is not None and settings.demonstration_share > 0:
-            self._demonstrations = Replay(demonstrations.steps, self.spec)
-            for episode in demonstrations:
-                self._demonstrations.add_episode(episode)
-        elif settings.demonstration_share > 0:
-            raise HandrailError("demonstration_share needs demonstrations; give --demos PATH")
+        self._share, self._pretrain = demonstration_share, pretrain
+        self._demonstrations = Replay(demonstrations.steps if demonstrations else 1, self.spec)
+        for episode in demonstrations.require(self.spec) if demonstrations else ():
+            self._demonstrations.add_episode(episode)
         self._update = block(learner)
         self.state = learner.init(jax.random.key(seed), self.spec)
-        if pretrained is not None:
-            self.state = pretrained
         self._actor = np.asarray(pack(learner.actor(self.state)))
         self._weights = controller.init()
-        self.steps, self.episodes, self.cumulative_cost, self.seconds = 0, 0, 0.0, 0.0
-        self._recent: list[Episode] = []  # finished since the last row of metrics
+        self.steps, self.episodes, self.cumulative_cost = 0, 0, 0.0
+        # Since the last row of metrics:
+        self._recent: list[Episode] = []
+        self._learning: dict[str, list[float]] = {}
         self.latest: Metrics = {}
 
     def student(self) -> MLPPolicy:
@@ -175,14 +192,28 @@ class Online:
     def _batches(self) -> Batch:
         s = self.settings
         rng = np.random.default_rng([self.seed, self.steps])
-        updates = round(s.block * s.updates_per_step)
-        from_demonstrations = round(s.batch * s.demonstration_share)
-        batch = self._replay.sample(rng, (updates, s.batch - from_demonstrations))
-        if self._demonstrations is not None:
-            theirs = self._demonstrations.sample(rng, (updates, from_demonstrations))
-            pairs = zip(batch, theirs, strict=True)
-            batch = Batch(*(np.concatenate(pair, axis=1) for pair in pairs))
-        return batch
+        updates, theirs = round(s.block * s.updates_per_step), round(s.batch * self._share)
+        ours = self._replay.sample(rng, (updates, s.batch - theirs))
+        if not theirs:
+            return ours
+        demonstrations = self._demonstrations.sample(rng, (updates, theirs))
+        pairs = zip(ours, demonstrations, strict=True)
+        return Batch(*(np.concatenate(pair, axis=1) for pair in pairs))
+
+    def _offline(self, watcher: Watcher) -> None:
+        """``pretrain`` updates on the demonstrations, before the first step."""
+        size, done = 100, 0
+        watcher.begin("pre-training", self._pretrain, "updates")
+        while done < self._pretrain:
+            n = min(size, self._pretrain - done)
+            rng = np.random.default_rng([self.seed, self._pretrain, done])
+            batches = self._demonstrations.sample(rng, (n, self.settings.batch))
+            result = self._learn(batches, self._weights["weight"])
+            self.state, self._actor = result.state, np.asarray(result.actor)
+            done += n
+            watcher.advance(done, {})
+            if watcher.stopping:
+                raise Stopped("stopped before the first step")
 
     def _learn(self, batches: Batch, weight: float):
         return jax.block_until_ready(self._update(self.state, batches, weight))
@@ -209,11 +240,16 @@ class Online:
 
     # ---- the run -------------------------------------------------------------------------------
 
-    def train(self, report: Callable[[Online], None] = lambda online: None) -> None:
-        """Run to ``settings.steps``; ``report`` is called after each block."""
+    def train(self, watcher: Watcher) -> None:
+        """From the run's last checkpoint, if it has one, to ``settings.steps``.
+
+        Raises:
+            Stopped: the watcher asked for it; a checkpoint was written.
+        """
         s = self.settings
-        started = time.perf_counter() - self.seconds
-        metrics: dict[str, list[float]] = {}
+        if not self._restore() and self._pretrain:
+            self._offline(watcher)
+        watcher.begin(self.learner.name, s.steps, "steps", self.steps)
         with ThreadPoolExecutor(1, thread_name_prefix="learner") as worker:
             while self.steps < s.steps:
                 future = None
@@ -224,15 +260,17 @@ class Online:
                     result = future.result()
                     self.state, self._actor = result.state, np.asarray(result.actor)
                     for name, value in result.metrics.items():
-                        metrics.setdefault(name, []).append(float(value))
-                self.seconds = time.perf_counter() - started
-                if self.steps % s.evaluate_every == 0 or self.steps >= s.steps:
-                    self._log({name: float(np.mean(v)) for name, v in metrics.items()})
+                        self._learning.setdefault(name, []).append(float(value))
+                due = self.steps % s.evaluate_every == 0 or self.steps >= s.steps
+                if due:
+                    self._log()
+                if due or watcher.stopping:
                     self._save()
-                    metrics = {}
-                report(self)
+                watcher.advance(self.steps, self.latest)
+                if watcher.stopping and self.steps < s.steps:
+                    raise Stopped(f"stopped at step {self.steps:,} of {s.steps:,}")
 
-    def _log(self, learning: Metrics) -> None:
+    def _log(self) -> None:
         watched = list(
             play(
                 self.student().mode(),
@@ -249,18 +287,17 @@ class Online:
             row["train/return"] = np.mean([e.return_ for e in self._recent])
             row["train/cost"] = np.mean([e.cost for e in self._recent])
             row["train/length"] = np.mean([len(e) for e in self._recent])
-        self._recent = []
         row |= {
             "train/cumulative_cost": self.cumulative_cost,
             "train/episodes": self.episodes,
             "cost_weight": self._weights["weight"],
-            **self.behaviour.metrics(self.steps),
-            **learning,
+            **self.behaviour.metrics(self.steps, self._rollout.carry),
+            **{name: np.mean(values) for name, values in self._learning.items()},
         }
-        self.run.log(self.steps, row, timings={"time/seconds": self.seconds})
-        self.latest = row
+        self.run.log(self.steps, row, timings={"time/seconds": self.run.seconds})
+        self.latest, self._recent, self._learning = row, [], {}
         if self.settings.keep_policies:
-            self.student().save(self.run.path / "policy" / f"step-{self.steps}", self.spec)
+            save_policy(self.student(), self.run.path / "policy" / f"step-{self.steps}", self.spec)
 
     # ---- the checkpoint ------------------------------------------------------------------------
 
@@ -272,13 +309,14 @@ class Online:
             "step": self.steps,
             "episodes": self.episodes,
             "cumulative_cost": self.cumulative_cost,
-            "seconds": self.seconds,
+            "recent": len(self._recent),
+            "learning": self._learning,
             "weights": self._weights,
             "behaviour": self.behaviour.state,
         }
         self.run.save(progress, self._state())
 
-    def restore(self) -> bool:
+    def _restore(self) -> bool:
         """Go back to the run's last checkpoint; False, and the beginning, where there is none."""
         like = self._state()
         like["rollout"]["carry"] = self.behaviour.policy(self.student(), 0).initial(
@@ -289,10 +327,13 @@ class Online:
             return False
         progress, state = loaded
         self.steps, self.episodes = progress["step"], progress["episodes"]
-        self.cumulative_cost, self.seconds = progress["cumulative_cost"], progress["seconds"]
+        self.cumulative_cost = progress["cumulative_cost"]
         self._weights, self.behaviour.state = progress["weights"], progress["behaviour"]
         self.state, self._actor = state["learner"], state["actor"]
-        for episode in self.run.episodes(self.episodes):
+        self._learning = progress["learning"]
+        for number, episode in enumerate(self.run.episodes(self.episodes)):
             self._replay.add_episode(episode)
+            if number >= self.episodes - progress["recent"]:
+                self._recent.append(episode)
         self._rollout.restore(state["rollout"])
         return True

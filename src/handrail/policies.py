@@ -6,16 +6,13 @@ runs beside the learner's computation without waiting for it.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
-from handrail.errors import HandrailError
-from handrail.runs import read_policy, write_policy
-from handrail.types import Draws, Spec, Step
+from handrail.types import Draws, Step
 
 LOG_STD_RANGE = (-5.0, 2.0)
 
@@ -45,34 +42,24 @@ class MLPPolicy:
             deterministic,
         )
 
-    def save(self, path: str | Path, spec: Spec) -> None:
-        """Write it as a policy's directory (safetensors and a JSON card), ready to load."""
+    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Arrays by name, and a card of JSON values that says what they are."""
         arrays = {f"weight{i}": w for i, w in enumerate(self.weights)}
         arrays |= {f"bias{i}": b for i, b in enumerate(self.biases)}
         if self.log_std is not None:
             arrays["log_std"] = self.log_std
-        card = {"kind": "mlp", "squashed": self.squashed, "layers": len(self.weights)}
-        write_policy(path, arrays, {**card, "spec": asdict(spec)})
+        return arrays, {"kind": "mlp", "squashed": self.squashed, "layers": len(self.weights)}
 
     @classmethod
-    def load(cls, path: str | Path) -> tuple[MLPPolicy, Spec]:
-        """What ``save`` wrote: the policy, acting deterministically, and its task's sizes.
-
-        Raises:
-            HandrailError: it is damaged, of another version, or of another kind.
-        """
-        arrays, card = read_policy(path)
-        if card.get("kind") != "mlp":
-            raise HandrailError(f"{path} holds a policy of kind {card.get('kind')!r}, not an MLP")
-        layers = range(card["layers"])
-        policy = cls(
-            tuple(arrays[f"weight{i}"] for i in layers),
-            tuple(arrays[f"bias{i}"] for i in layers),
+    def from_arrays(cls, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> MLPPolicy:
+        """What ``to_arrays`` gave; it acts deterministically."""
+        return cls(
+            tuple(arrays[f"weight{i}"] for i in range(card["layers"])),
+            tuple(arrays[f"bias{i}"] for i in range(card["layers"])),
             arrays.get("log_std"),
             card["squashed"],
             deterministic=True,
         )
-        return policy, Spec.of(card["spec"])
 
     def mode(self) -> MLPPolicy:
         """The same policy acting deterministically."""

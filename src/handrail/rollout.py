@@ -73,7 +73,7 @@ class Rollout:
         self._spec = envs[0].spec_
         self._seed_of = seed_of
         self._next = 0
-        self._carry: Any = None  # until the first policy gives its own
+        self.carry: Any = None  # until the first policy gives its own
         for slot in self._slots:
             self._begin(slot)
 
@@ -115,9 +115,9 @@ class Rollout:
 
     def advance(self, policy: Policy) -> list[tuple[int, Episode]]:
         """One step of every row; the episodes that ended with it, with their numbers."""
-        if self._carry is None:
-            self._carry = policy.initial(len(self._slots))
-        actions, self._carry = policy.act(self._carry, self._step(), self._draws())
+        if self.carry is None:
+            self.carry = policy.initial(len(self._slots))
+        actions, self.carry = policy.act(self.carry, self._step(), self._draws())
         ended = []
         for slot, action in zip(self._slots, actions, strict=True):
             if slot.idle:
@@ -144,7 +144,7 @@ class Rollout:
             "actions": actions,
             "observation": np.stack([slot.observations[-1] for slot in self._slots]),
             "next": np.array(self._next),
-            "carry": self._carry,
+            "carry": self.carry,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -166,7 +166,7 @@ class Rollout:
                     "and actions, so this run cannot be resumed exactly; start it anew"
                 )
         self._next = int(state["next"])
-        self._carry = state["carry"]
+        self.carry = state["carry"]
 
 
 def play(policy: Policy, envs: Sequence[CMDP], seeds: Sequence[int]) -> Iterator[Episode]:

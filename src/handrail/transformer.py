@@ -150,7 +150,9 @@ class Dropout:
     """
 
     def __init__(self, rate: float, size: int, key: PRNGKeyArray):
-        self._bits: UInt16[Array, " size"] = jax.random.bits(key, (size,), jnp.uint16)
+        bits: UInt16[Array, " size"] = jax.random.bits(key, (size,), jnp.uint16)
+        # Without the barrier XLA draws the bits anew, threefry and all, wherever one is used.
+        self._bits = jax.lax.optimization_barrier(bits)
         self._below = round(rate * 2**16)
         self._used = 0
 

@@ -111,8 +111,6 @@ class Policy(Protocol):
         """The carry before the first step of ``batch`` environments."""
         ...
 
-    def act(
-        self, carry: Any, step: Step, draws: Draws
-    ) -> tuple[Float32[np.ndarray, "B A"], Any]:
+    def act(self, carry: Any, step: Step, draws: Draws) -> tuple[Float32[np.ndarray, "B A"], Any]:
         """Actions in the unit box, and the carry for the next step."""
         ...

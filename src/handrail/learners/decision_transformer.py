@@ -50,6 +50,8 @@ class DTSettings:
     """Whether the head ends in a tanh; without, actions are clipped where they are executed."""
     batch: int = 64
     """Windows of one update."""
+    updates: int = 2000
+    """Gradient updates in all (GOLD's code: 100,000)."""
     learning_rate: float = 1e-4
     """AdamW's, per update."""
     weight_decay: float = 1e-4
@@ -58,8 +60,9 @@ class DTSettings:
     """Updates over which the learning rate rises linearly."""
     clip: float = 0.25
     """Largest global norm of a gradient (Decision Transformer's code)."""
-    target_return: float = 50.0
-    """Shaped return that the guide is asked for at the start of an episode."""
+    target_return: float | None = None
+    """Shaped return that the guide is asked for at the start of an episode. None: what the best
+    tenth of the demonstrations reaches (GOLD's code: 50 on Safety Gym's tasks)."""
     return_scale: float = 10.0
     """What returns are divided by before the network sees them."""
 

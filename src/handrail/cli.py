@@ -1,0 +1,72 @@
+"""The command line: ``handrail COMMAND ...``. Each command's module is imported when it is called,
+so that ``handrail --help`` answers at once."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+
+from handrail import __version__
+from handrail.errors import HandrailError, Stopped
+
+COMMANDS = {
+    "tasks": "the tasks: sizes, horizon, what costs",
+    "demos": "play the shipped expert and write demonstrations",
+    "expert": "train a SAC expert on the shaped reward",
+    "train": "train a method on a task",
+    "resume": "go on with a run, bit for bit",
+    "evaluate": "return, cost and violations of a run, a policy or demonstrations",
+    "data": "check or convert a data set",
+    "demo": "the main job: demonstrations, guide, student, compared and drawn",
+}
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:<{width}}{text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: handrail COMMAND ...",
+            "",
+            "Offline-to-online safe reinforcement learning: demonstrations and a simulator with",
+            "costs in, a small policy within its cost limit out.",
+            "",
+            *lines,
+            "",
+            "`handrail COMMAND --help` says what a command takes, with defaults and units.",
+        ]
+    )
+
+
+def _fail(message: str, code: int = 2) -> int:
+    """One clear line on standard error; the exit code of a user's mistake."""
+    print(f"handrail: {message}", file=sys.stderr)
+    return code
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if argv[0] == "--version":
+        print(f"handrail {__version__}")
+        return 0
+    command, *rest = argv
+    if command not in COMMANDS:
+        close = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return _fail(f"unknown command {command!r}; {hint}`handrail --help` lists them")
+    try:
+        importlib.import_module(f"handrail.commands.{command}").main(rest)
+        return 0
+    except Stopped as stopped:
+        return _fail(str(stopped), 130)
+    except KeyboardInterrupt:
+        return _fail("stopped", 130)
+    except BrokenPipeError:
+        return 0
+    except HandrailError as error:
+        return _fail(str(error))

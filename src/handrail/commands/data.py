@@ -1,0 +1,75 @@
+"""``handrail data check|convert``"""
+
+from __future__ import annotations
+
+import json as json_
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from handrail import envs
+from handrail.commands._cli import parse
+from handrail.data import sources
+from handrail.errors import HandrailError
+
+
+def main(argv: list[str]) -> None:
+    if argv[:1] == ["check"]:
+        parse(check, argv[1:], "data check")
+    elif argv[:1] == ["convert"]:
+        parse(convert, argv[1:], "data convert")
+    elif argv[:1] in (["-h"], ["--help"]):
+        print("usage: handrail data check PATH | handrail data convert PATH --out PATH")
+    else:
+        raise HandrailError(
+            "usage: handrail data check PATH | handrail data convert PATH --out PATH"
+        )
+
+
+def check(path: Positional[Path], task: str | None = None, json: bool = False) -> None:
+    """Validate a data set: say what is in it, and all that is wrong, and where.
+
+    Args:
+        path: DSRL HDF5, a Minari data set, or a run's episodes.
+        task: check sizes and action bounds against this task as well.
+        json: one JSON object instead of text.
+    """
+    spec = envs.make(task).spec_ if task else None
+    found = sources.inspect(path, spec)
+    if json:
+        print(json_.dumps(found))
+    else:
+        for name, value in found["summary"].items():
+            print(f"{name:<22}{_text(value)}")
+        for problem in found["problems"]:
+            print(f"problem: {problem}")
+    if found["problems"]:
+        raise HandrailError(f"{path}: {len(found['problems'])} problem(s); mend or remove them")
+    if not json:
+        print("no problem found")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return "  ".join(f"{k} {_text(v)}" for k, v in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def convert(
+    path: Positional[Path],
+    out: Path,
+    format: Literal["dsrl", "minari"] = "dsrl",
+    task: str | None = None,
+) -> None:
+    """Read a data set and write it in another format.
+
+    Args:
+        path: DSRL HDF5, a Minari data set, or a run's episodes.
+        out: where to write; must not exist.
+        format: dsrl is one HDF5 file, minari a directory.
+        task: the task whose action box Minari is told; by default what the data span.
+    """
+    spec = envs.make(task).spec_ if task else None
+    episodes = sources.convert(path, out, format, spec)
+    print(f"{out}: {len(episodes)} episodes, {episodes.steps} steps ({format})")

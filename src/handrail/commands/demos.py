@@ -1,0 +1,55 @@
+"""``handrail demos``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from tyro.conf import Positional
+
+from handrail import demonstrations, envs
+from handrail.commands._cli import parse
+from handrail.data import sources
+from handrail.errors import HandrailError
+from handrail.progress import Console
+
+
+def main(argv: list[str]) -> None:
+    parse(demos, argv, "demos")
+
+
+def demos(
+    task: Positional[str],
+    out: Path,
+    episodes: int = 200,
+    seed: int = demonstrations.SEED,
+    level: demonstrations.Level = "expert",
+    policy: Path | None = None,
+    format: Literal["dsrl", "minari"] = "dsrl",
+) -> None:
+    """Play the shipped expert, deterministically, and write demonstrations.
+
+    Args:
+        task: suite/Name; `handrail tasks` lists them.
+        out: where to write; must not exist.
+        episodes: how many.
+        seed: of the first episode; the others follow.
+        level: expert is near-optimal, medium is an earlier checkpoint.
+        policy: play this policy or run instead of the shipped one.
+        format: dsrl is one HDF5 file, minari a directory.
+    """
+    if out.exists():
+        raise HandrailError(f"{out}: exists already; remove it or write elsewhere")
+    env = envs.make(task)
+    env.close()
+    path = policy or demonstrations.expert_path(task, level)
+    with Console().interruptible() as console:
+        played = demonstrations.roll(task, episodes, policy=path, seed=seed, watcher=console)
+    sources.write(played, out, format, env.spec_)
+    returns, costs = ([getattr(e, name) for e in played] for name in ("return_", "cost"))
+    print(
+        f"{out}: {len(played)} episodes, {played.steps:,} steps, return {np.mean(returns):.1f} "
+        f"({min(returns):.1f} to {max(returns):.1f}), cost {np.mean(costs):.2f} "
+        f"({min(costs):.0f} to {max(costs):.0f})"
+    )

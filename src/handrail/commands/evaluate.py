@@ -1,0 +1,88 @@
+"""``handrail evaluate RUN|POLICY|DEMOS``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from handrail import envs
+from handrail.commands._cli import parse, show
+from handrail.data import sources
+from handrail.data.episodes import Episodes
+from handrail.errors import HandrailError
+from handrail.evaluate import evaluate, report, table
+from handrail.jobs import method_of
+from handrail.policy_files import load_policy
+from handrail.results import append_row
+from handrail.runs import Run
+
+
+def main(argv: list[str]) -> None:
+    parse(evaluate_, argv, "evaluate")
+
+
+def evaluate_(
+    path: Positional[Path],
+    episodes: int | None = None,
+    seed: int = 1000,
+    cost_limit: float | None = None,
+    task: str | None = None,
+    json: bool = False,
+    append: Path | None = None,
+) -> None:
+    """Return, cost, length and violations, with 95% intervals. The same call, the same numbers.
+
+    Args:
+        path: a run, a policy's directory, or demonstrations.
+        episodes: how many to play, or to read of demonstrations; 50, or all that there are.
+        seed: of the first episode; the others follow. Evaluations use 1000 and above.
+        cost_limit: of an episode, undiscounted; by default the run's, or else the task's.
+        task: another task than the policy's own, of the same sizes.
+        json: one JSON object instead of a table.
+        append: add a row to this table of results (CSV); a run's only.
+    """
+    if cost_limit is not None and cost_limit < 0:
+        raise HandrailError(f"the cost limit is {cost_limit:g}; it must be 0 or more")
+    if not path.exists():
+        raise HandrailError(f"{path}: there is no such run, policy or data set")
+    run = Run.open(path) if (path / "settings.toml").is_file() else None
+    if append is not None and run is None:
+        raise HandrailError("--append takes a run: a policy alone does not say how it was made")
+    if run is None and not (path / "card.json").is_file():
+        found = _demonstrations(sources.read(path), episodes, cost_limit, task)
+    else:
+        policy, spec = load_policy(path)
+        method = method_of(run) if run else None
+        if cost_limit is None and method is not None:
+            cost_limit = method.cost_limit
+        found, _ = evaluate(
+            policy,
+            lambda: envs.make(task or spec.task),
+            episodes=50 if episodes is None else episodes,
+            seed=seed,
+            cost_limit=cost_limit,
+            method=method.label if method else path.name,
+        )
+    if run is not None and append is not None:
+        append_row(append, run, found)
+    show(found, table(found), as_json=json)
+
+
+def _demonstrations(
+    played: Episodes, episodes: int | None, cost_limit: float | None, task: str | None
+) -> dict:
+    task = task or played.task
+    if task is None and cost_limit is None:
+        raise HandrailError("this data set names no task; say --task, or --cost-limit")
+    if episodes is not None and not 1 <= episodes <= len(played):
+        raise HandrailError(f"{episodes} episodes of {len(played)}: ask for 1 to {len(played)}")
+    limit = envs.make(task).spec_.cost_limit if cost_limit is None and task else cost_limit
+    assert limit is not None
+    return report(
+        played[:episodes],
+        task=task or "?",
+        method="demonstrations",
+        seed=played[0].seed,
+        cost_limit=limit,
+    )

@@ -1,0 +1,57 @@
+"""``handrail tasks``"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from handrail import envs
+from handrail.commands._cli import parse
+from handrail.errors import HandrailError
+
+
+def main(argv: list[str]) -> None:
+    parse(tasks, argv, "tasks")
+
+
+def tasks(json_: bool = False) -> None:
+    """The tasks: observation and action sizes, horizon in steps, default cost limit, what costs.
+
+    Besides these, gym/ID is any registered Gymnasium id whose steps carry info["cost"].
+
+    Args:
+        json_: one JSON object a line instead of a table.
+    """
+    rows = []
+    for task in envs.tasks():
+        try:
+            env = envs.make(task.name)
+            sizes: tuple[int | None, int | None] = (
+                env.spec_.observation_size,
+                env.spec_.action_size,
+            )
+            env.close()
+        except HandrailError as error:  # its suite is not installed
+            missing, sizes = str(error), (None, None)
+        rows.append((task, *sizes))
+    if json_:
+        for task, o, a in rows:
+            print(json.dumps({**asdict(task), "observations": o, "actions": a}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column, justify in (
+        ("task", "left"), ("obs", "right"), ("act", "right"), ("steps", "right"),
+        ("cost limit", "right"), ("what costs", "left"),
+    ):  # fmt: skip
+        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    for task, o, a in rows:
+        known = ("?" if o is None else str(o), "?" if a is None else str(a))
+        table.add_row(task.name, *known, str(task.horizon), f"{task.cost_limit:g}", task.costs)
+    table.add_row("gym/ID", "", "", "", "25", 'any Gymnasium id; what its info["cost"] says')
+    console = Console()
+    console.print(table)
+    if any(o is None for _, o, _ in rows):
+        console.print(f"? {missing}", highlight=False)

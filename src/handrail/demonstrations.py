@@ -1,0 +1,91 @@
+"""Demonstrations from the shipped experts: any number of episodes from one small weight file.
+
+An expert is a policy directory in ``assets/experts/TASK/LEVEL``. ``expert`` is near-optimal, as
+GOLD's demonstrations are; ``medium`` is an earlier checkpoint of the same run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal
+
+from handrail import envs
+from handrail.data.episodes import Episode, Episodes
+from handrail.errors import HandrailError, Stopped
+from handrail.policy_files import load_policy
+from handrail.progress import Watcher
+from handrail.rollout import play
+
+Level = Literal["expert", "medium"]
+
+ASSETS = Path(__file__).parent / "assets" / "experts"
+SEED = 1_000_000
+"""Demonstrations start here: apart from training, validation and evaluation seeds."""
+
+_CHUNK = 10
+"""Episodes a worker plays at a time, the same whatever the number of workers."""
+
+
+def expert_path(task: str, level: Level = "expert") -> Path:
+    """The shipped expert's policy directory.
+
+    Raises:
+        HandrailError: none is shipped for the task.
+    """
+    path = ASSETS / task.replace("/", "-") / level
+    if not path.is_dir():
+        have = sorted(p.name.replace("-", "/", 1) for p in ASSETS.iterdir() if p.is_dir())
+        raise HandrailError(
+            f"no {level} is shipped for {task} (there are: {', '.join(have)}); train one with "
+            f"`handrail expert {task}` and name it with --policy, or give demonstrations by --demos"
+        )
+    return path
+
+
+def _play(task: str, policy: Path, seeds: range) -> list[Episode]:
+    simulators = [envs.make(task) for _ in range(5)]
+    try:
+        return list(play(load_policy(policy)[0], simulators, seeds))
+    finally:
+        for simulator in simulators:
+            simulator.close()
+
+
+def roll(task: str, episodes: int, *, policy: Path, seed: int = SEED, watcher: Watcher) -> Episodes:
+    """Play a policy deterministically, an episode for each of seeds ``seed``, ``seed`` + 1, ...
+
+    The episodes do not depend on the number of cores.
+
+    Raises:
+        HandrailError: fewer than one episode, an unknown task, or a policy of another task.
+        Stopped: the watcher asked for it.
+    """
+    if episodes < 1:
+        raise HandrailError(f"{episodes} episodes: ask for 1 or more")
+    spec = envs.make(task).spec_
+    theirs = load_policy(policy)[1]
+    if (theirs.observation_size, theirs.action_size) != (spec.observation_size, spec.action_size):
+        raise HandrailError(f"{policy} is a policy for {theirs.task}, not for {task}")
+    return Episodes(tuple(_parallel(task, episodes, policy, seed, watcher)), task)
+
+
+def _parallel(
+    task: str, episodes: int, policy: Path, seed: int, watcher: Watcher
+) -> Iterator[Episode]:
+    watcher.begin("demonstrations", episodes, "episodes")
+    end, done = seed + episodes, 0
+    # Processes are spawned: a fork would copy the threads' locks of a started JAX.
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        chunks = [range(s, min(s + _CHUNK, end)) for s in range(seed, end, _CHUNK)]
+        for future in [pool.submit(_play, task, policy, chunk) for chunk in chunks]:
+            played = future.result()
+            yield from played
+            done += len(played)
+            watcher.advance(done, {})
+            if watcher.stopping:
+                pool.shutdown(cancel_futures=True)
+                raise Stopped("stopped while playing demonstrations; nothing was written")

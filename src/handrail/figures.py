@@ -1,0 +1,328 @@
+"""Figures from runs: learning curves, and the reward-cost plane of GOLD's Fig. 1.
+
+A method has one colour in every figure, from the palette of Okabe and Ito, which readers with any
+colour vision can tell apart. Figures are objects of their own: pyplot's global state, and any
+setting of a notebook around it, stay untouched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from handrail.errors import HandrailError
+from handrail.runs import read_metrics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+BLUE, VERMILLION, ORANGE, GREEN = "#0072B2", "#D55E00", "#E69F00", "#009E73"
+PURPLE, SKY, BLACK, YELLOW = "#CC79A7", "#56B4E9", "#000000", "#F0E442"
+PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BLACK, YELLOW)
+PREFERRED = {
+    **dict.fromkeys(("gold", "student", "marvel"), BLUE),
+    **dict.fromkeys(("guide", "dt", "bc"), ORANGE),
+    **dict.fromkeys(("scratch", "iql"), VERMILLION),
+    **dict.fromkeys(("cvpo", "cpq"), GREEN),
+    **dict.fromkeys(("sac-lag", "bear-lag"), PURPLE),
+}
+MARKERS = {"guide": "D", "student": "*", "scratch": "s"}
+
+_DPI = 150
+_STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": "#333333",
+    "axes.edgecolor": "#888888",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.8,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "legend.frameon": False,
+    "savefig.dpi": _DPI,
+}
+_LIMIT = "#444444"
+_FEASIBLE = "#E3F2EC"
+
+_PANELS = {
+    "eval/return": ("Return", "return of an episode"),
+    "eval/cost": ("Cost", "cost of an episode"),
+    "guide/share": ("Guide", "share of steps"),
+}
+
+
+def colours(labels: Iterable[str]) -> dict[str, str]:
+    """A colour for each label: the method's own where it is free, else the next free one."""
+    given: dict[str, str] = {}
+    for label in dict.fromkeys(labels):
+        free = [c for c in PALETTE if c not in given.values()] or list(PALETTE)
+        own = next((c for m, c in PREFERRED.items() if label.lower().startswith(m)), free[0])
+        given[label] = own if own in free else free[0]
+    return given
+
+
+def learning_curves(
+    runs: Mapping[str, Sequence[str | Path]], path: str | Path, cost_limit: float
+) -> Figure:
+    """Return, cost and guide share over environment steps; written to ``path``.
+
+    Lines are means over the runs of a label (its seeds), bands reach from the lowest run to the
+    highest, over the steps that all of them have reached. A panel that no run has values for is
+    left out.
+
+    Args:
+        runs: run directories by label, e.g. ``{"GOLD": [seed0, seed1], "scratch": [...]}``.
+        cost_limit: of an episode, undiscounted; the dashed line.
+
+    Raises:
+        HandrailError: a directory has no metrics, or no run has anything to draw.
+    """
+    metrics = {label: [read_metrics(run) for run in paths] for label, paths in runs.items()}
+    curves = {
+        name: {
+            label: curve
+            for label, tables in metrics.items()
+            if (curve := _over_seeds([t for t in tables if name in t], name)) is not None
+        }
+        for name in _PANELS
+    }
+    shown = [name for name in _PANELS if curves[name]]
+    if not shown:
+        raise HandrailError(
+            f"nothing to draw: no run has values of {', '.join(_PANELS)} in its metrics.csv yet"
+        )
+    colour = colours(runs)
+    with _styled() as new:
+        figure = new((3.6 * len(shown) + 0.4, 3.5))
+        panels = figure.subplots(1, len(shown), squeeze=False)[0]
+        for axes, name in zip(panels, shown, strict=True):
+            for label, (steps, values) in curves[name].items():
+                mean = values.mean(axis=0)
+                dot = "o" if len(steps) == 1 else None
+                axes.plot(steps, mean, color=colour[label], lw=2, marker=dot, label=label)
+                if len(values) > 1:
+                    low, high = values.min(axis=0), values.max(axis=0)
+                    axes.fill_between(steps, low, high, color=colour[label], alpha=0.18, lw=0)
+            _finish_panel(axes, name, cost_limit)
+        handles = {h.get_label(): h for axes in panels for h in axes.get_lines()}
+        lines = [handles[label] for label in runs if label in handles]
+        figure.legend(handles=lines, loc="outside upper center", ncols=min(len(lines), 6))
+        seeds = {len(paths) for paths in runs.values()}
+        if max(seeds) > 1:
+            count = " or ".join(map(str, sorted(seeds)))
+            note = f"lines: mean of {count} seeds; bands: lowest to highest"
+            figure.supxlabel(note, fontsize=8.5, color="#777777")
+        _save(figure, path)
+    return figure
+
+
+def _over_seeds(
+    tables: Sequence[Mapping[str, np.ndarray]], name: str
+) -> tuple[Float[np.ndarray, " S"], Float[np.ndarray, "R S"]] | None:
+    """Steps, and each run's values at them; None where the runs share no step.
+
+    Runs evaluate where an episode happens to end, so their steps differ: every run is
+    interpolated at all runs' steps, within the range that each has reached.
+    """
+    curves = []
+    for table in tables:
+        known = ~np.isnan(table[name])
+        if known.any():
+            curves.append((table["step"][known], table[name][known]))
+    if not curves:
+        return None
+    first, last = max(s[0] for s, _ in curves), min(s[-1] for s, _ in curves)
+    steps = np.unique(np.concatenate([s for s, _ in curves]))
+    steps = steps[(steps >= first) & (steps <= last)]
+    if not steps.size:
+        return None
+    return steps, np.stack([np.interp(steps, s, v) for s, v in curves])
+
+
+def _finish_panel(axes: Axes, name: str, cost_limit: float) -> None:
+    from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+
+    title, unit = _PANELS[name]
+    axes.set(title=title, xlabel="environment steps", ylabel=unit)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.margins(x=0.02)
+    if name == "guide/share":
+        axes.set_ylim(-0.03, 1.05)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    if name == "eval/cost":
+        axes.axhline(cost_limit, color=_LIMIT, ls=(0, (5, 3)), lw=1.4)
+        axes.set_ylim(bottom=0, top=max(axes.get_ylim()[1], 1.25 * cost_limit))
+        _write_limit(axes, cost_limit)
+
+
+def _write_limit(axes: Axes, cost_limit: float) -> None:
+    from matplotlib.patheffects import withStroke
+
+    axes.annotate(
+        f"limit {cost_limit:g}",
+        (1, cost_limit),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(-2, 3),
+        textcoords="offset points",
+        ha="right",
+        fontsize=9,
+        color=_LIMIT,
+        path_effects=[withStroke(linewidth=3, foreground="white")],
+    )
+
+
+def reward_cost_plane(
+    points: Sequence[tuple[str, float, float, str]],
+    trajectories: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    cost_limit: float,
+    path: str | Path,
+) -> Figure:
+    """Where each policy stands between return and cost, and the way there (GOLD, Fig. 1).
+
+    Args:
+        points: label, mean return, mean cost, and kind: ``guide``, ``student``, ``scratch`` or
+            any other; the kind gives the marker, the label the colour.
+        trajectories: returns and costs along training by label, in order; drawn faintly in the
+            colour of the point of that label.
+        cost_limit: of an episode, undiscounted; what lies below is shaded as feasible.
+        path: of the file to write.
+    """
+    colour = colours([*(label for label, *_ in points), *trajectories])
+    with _styled() as new:
+        figure = new((6.4, 4.8))
+        axes = figure.subplots()
+        for label, (returns, costs) in trajectories.items():
+            axes.plot(returns, costs, color=colour[label], alpha=0.35, lw=1.4, label=f"_{label}")
+        for label, return_, cost, kind in points:
+            marker = MARKERS.get(kind, "o")
+            axes.plot(
+                return_, cost, marker, color=colour[label], ms=17 if marker == "*" else 9,
+                mec="white", mew=1.2, label=label, zorder=5,
+            )  # fmt: skip
+        axes.margins(0.12)
+        top = max(axes.get_ylim()[1], 1.3 * cost_limit)
+        axes.set_ylim(-0.04 * top, top)
+        axes.set_xlim(axes.get_xlim())
+        axes.axhspan(-top, cost_limit, color=_FEASIBLE, lw=0, zorder=0)
+        axes.axhline(cost_limit, color=_LIMIT, ls=(0, (5, 3)), lw=1.4, zorder=1)
+        _write_limit(axes, cost_limit)
+        axes.set(xlabel="return of an episode", ylabel="cost of an episode")
+        within = axes.text(
+            0.015, 0.02, "within the limit", transform=axes.transAxes, fontsize=9, color=GREEN
+        )
+        figure.draw_without_rendering()  # fixes the layout: pixels mean something from here on
+        for label, (returns, costs) in trajectories.items():
+            _arrows(axes, np.column_stack([returns, costs]), colour[label])
+        _place_labels(axes, points, trajectories.values(), colour, [within, axes.texts[0]])
+        _save(figure, path)
+    return figure
+
+
+def _arrows(axes: Axes, way: Float[np.ndarray, "P 2"], colour: str) -> None:
+    """Heads at a fifth, a half and four fifths of a way's length on paper; a ring at its start."""
+    axes.plot(*way[0], "o", mfc="white", mec=colour, ms=5, alpha=0.7, zorder=2)
+    pixels = axes.transData.transform(way)
+    lengths = np.hypot(*np.diff(pixels, axis=0).T)
+    if not lengths.sum():
+        return
+    travelled = np.cumsum(lengths) / lengths.sum()
+    for share in (0.2, 0.5, 0.8):
+        i = int(np.searchsorted(travelled, share))
+        start, end = way[i], way[i + 1]
+        axes.annotate(
+            "", end, start, zorder=3,
+            arrowprops={
+                "arrowstyle": "-|>", "color": colour, "alpha": 0.65, "lw": 0,
+                "mutation_scale": 15, "shrinkA": 0, "shrinkB": 0,
+            },
+        )  # fmt: skip
+
+
+def _place_labels(
+    axes: Axes,
+    points: Sequence[tuple[str, float, float, str]],
+    trajectories: Iterable[tuple[Sequence[float], Sequence[float]]],
+    colour: Mapping[str, str],
+    texts: list[Text],
+) -> None:
+    """Each label beside its marker, on the side where it covers least."""
+    from matplotlib.colors import to_rgb
+
+    figure: Any = axes.figure
+    renderer = figure.canvas.get_renderer()
+    transform = axes.transData.transform
+    ways = [_dense(transform(np.column_stack(way))) for way in trajectories]
+    markers = transform([point[1:3] for point in points])
+    boxes = [text.get_window_extent(renderer) for text in texts]
+    sides = [(1, 0), (1, 1), (1, -1), (0, 1), (0, -1), (-1, 0), (-1, 1), (-1, -1)]
+    for label, return_, cost, _ in points:
+        text = axes.annotate(
+            label, (return_, cost), (0, 0), textcoords="offset points", fontweight="bold",
+            color=0.72 * np.array(to_rgb(colour[label])), zorder=6,  # darker: it must be read
+        )  # fmt: skip
+        trials = []
+        for distance in (10, 18):
+            for x, y in sides:
+                place = {
+                    "position": (distance * x, distance * y),
+                    "horizontalalignment": ("center", "left", "right")[x],
+                    "verticalalignment": ("center", "bottom", "top")[y],
+                }
+                text.set(**place)
+                box = text.get_window_extent(renderer).padded(4)
+                inside = axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1)
+                clashes = sum(box.overlaps(other) for other in boxes)
+                clashes += box.padded(6).count_contains(markers)
+                covered = sum(box.count_contains(way) for way in ways)
+                trials.append((not inside, clashes, covered, len(trials), place, box))
+        *_, place, box = min(trials, key=lambda trial: trial[:4])
+        text.set(**place)
+        boxes.append(box)
+
+
+def _dense(way: Float[np.ndarray, "P 2"]) -> Float[np.ndarray, "Q 2"]:
+    """The way with a point every few pixels, so that counting points measures its length."""
+    at = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(way, axis=0).T))])
+    fine = np.arange(0.0, at[-1] + 1e-9, 4.0)
+    return np.column_stack([np.interp(fine, at, way[:, axis]) for axis in (0, 1)])
+
+
+class _styled:
+    """A block within which figures have the house's style; gives what makes one of a size."""
+
+    def __enter__(self):
+        import matplotlib
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        self._context = matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE})
+        self._context.__enter__()
+
+        def new(inches: tuple[float, float]) -> Figure:
+            figure = Figure(figsize=inches, dpi=_DPI, layout="constrained")
+            FigureCanvasAgg(figure)
+            return figure
+
+        return new
+
+    def __exit__(self, *error: Any) -> None:
+        self._context.__exit__(*error)
+
+
+def _save(figure: Figure, path: str | Path) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)

@@ -1,0 +1,105 @@
+"""GOLD: Guided Online Distillation (Li et al., ICRA 2024, arXiv 2309.09408), Algorithm 1, whole.
+
+    1      a guide pi^g, a student pi, Q and its target, demonstrations D, a replay buffer B
+    3-6    fit the guide to D                                          ``GOLD.fit_guide``
+    8      for h in [H1, ..., Hm]                                      ``guidance.PrefixCurriculum``
+    9        pi_{1:h} = pi^g, pi_{h+1:H} = pi                          ``guidance.guided``
+    10       collect rollouts by it, append them to B                  ``online.Online._collect``
+    11-14    sample (s, a, r, s') from B, update Q and pi by IQL       ``online.Online._learn``
+
+docs/gold.md says where paper and published code differ, and what is done here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import OmitArgPrefixes
+
+from handrail import envs
+from handrail.errors import HandrailError
+from handrail.guidance import SCHEDULES, Guidance, GuidanceSettings
+from handrail.learners import bc, iql
+from handrail.learners import decision_transformer as dt
+from handrail.methods import BC, DT, FromDemonstrations, OnlineMethod
+from handrail.multipliers import Fixed
+from handrail.online import Online
+from handrail.policies import MLPPolicy
+from handrail.policy_files import load_policy, save_policy
+from handrail.progress import Watcher
+from handrail.runs import Run
+from handrail.types import Policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class GOLD(OnlineMethod, FromDemonstrations):
+    """Guided online distillation: a guide learnt from demonstrations, a small student learnt
+    online with the guide's help."""
+
+    name = "gold"
+    guide: str = "dt"
+    """dt or bc, fitted to the demonstrations; or a trained guide: a run's or a policy's path."""
+    backbone: Literal["iql"] = "iql"
+    """What the student learns by."""
+    demonstration_share: float = 0.0
+    """Part of each batch that is drawn from the demonstrations, 0 to 1 (GOLD: 0; JSRL: 0.25)."""
+    guidance: OmitArgPrefixes[GuidanceSettings] = field(default_factory=GuidanceSettings)
+    iql: iql.IQLSettings = field(default_factory=iql.IQLSettings)
+    bc: bc.BCSettings = field(default_factory=bc.BCSettings)
+    dt: dt.DTSettings = field(default_factory=dt.DTSettings)
+
+    @property
+    def label(self) -> str:
+        return f"GOLD ({self.guide.upper() if self.guide in ('bc', 'dt') else 'guide'}-IQL)"
+
+    def check(self) -> None:
+        super().check()
+        if self.guide not in ("bc", "dt"):
+            _, spec = load_policy(Path(self.guide))
+            if spec.task != self.task:
+                raise HandrailError(f"the guide {self.guide} is of {spec.task}, not of {self.task}")
+
+    def fit_guide(self, run: Run, watcher: Watcher) -> Policy:
+        """Lines 2-6: a run of its own inside this one, or a guide that was trained before."""
+        if self.guide not in ("bc", "dt"):
+            return load_policy(Path(self.guide))[0]
+        path = run.path / "guide"
+        if not (path / "policy").exists():
+            self.demonstrations(run, watcher)  # played once, here, where the expert plays them
+            common = {
+                "task": self.task,
+                "seed": self.seed,
+                "demos": self.demos or run.path / "demonstrations.hdf5",
+            }
+            method = (
+                BC(**common, bc=self.bc)
+                if self.guide == "bc"
+                else DT(**common, dt=self.dt, cost_weight=self.cost_weight)
+            )
+            with Run.begin(path, method.settings()) as fitting:
+                save_policy(method.train(fitting, watcher), path / "policy", self.spec())
+        return load_policy(path)[0]
+
+    def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
+        guide = self.fit_guide(run, watcher)  # lines 2-6; frozen from here on
+        share = self.demonstration_share
+        schedule = SCHEDULES[self.guidance.schedule](
+            horizon=self.guidance.horizon or self.spec().horizon,
+            steps=self.online.steps,
+            settings=self.guidance,
+        )
+        online = Online(  # lines 7-15
+            run,
+            iql.learner(self.iql),
+            self.online,
+            make_env=lambda: envs.make(self.task),
+            behaviour=Guidance(guide, schedule),
+            controller=Fixed(self.cost_weight),
+            seed=self.seed,
+            demonstrations=self.demonstrations(run, watcher) if share else None,
+            demonstration_share=share,
+        )
+        online.train(watcher)
+        return online.student().mode()

@@ -1,0 +1,287 @@
+"""The methods of ``handrail train``: their settings, and how the parts are put together.
+
+Each class is one method: a frozen dataclass of settings whose ``train`` takes a run to its end,
+from wherever it stands, and returns the policy. GOLD itself is in ``handrail.gold``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+from tyro.conf import OmitArgPrefixes, Positional
+
+from handrail import envs
+from handrail.data import sources
+from handrail.data.episodes import Episodes
+from handrail.data.replay import Replay
+from handrail.data.windows import Normaliser, Windows
+from handrail.demonstrations import expert_path, roll
+from handrail.errors import HandrailError
+from handrail.learners import bc, iql, sac
+from handrail.learners import decision_transformer as dt
+from handrail.multipliers import Fixed, Ramp
+from handrail.offline import fit
+from handrail.online import Alone, Online, OnlineSettings
+from handrail.policies import MLPPolicy
+from handrail.policy_files import Storable
+from handrail.progress import Watcher
+from handrail.runs import Run
+from handrail.training import block
+from handrail.types import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
+    """What every method is told."""
+
+    name: ClassVar[str]
+    """On the command line, and in settings.toml."""
+
+    task: Positional[str]
+    """suite/Name; `handrail tasks` lists them."""
+    cost_limit: float | None = None
+    """Limit of an episode's undiscounted cost; evaluations are judged by it. None: the task's."""
+    seed: int = 0
+    """Of everything random: 0 to 99 for training."""
+    out: Path | None = None
+    """The run's directory; None: runs/METHOD-TASK-SEED."""
+
+    def __post_init__(self) -> None:
+        if self.cost_limit is not None and self.cost_limit < 0:
+            raise HandrailError(f"the cost limit is {self.cost_limit:g}; it must be 0 or more")
+        if self.seed < 0:
+            raise HandrailError(f"the seed is {self.seed}; it must be 0 or more")
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """In tables and figures."""
+
+    @abstractmethod
+    def train(self, run: Run, watcher: Watcher) -> Storable:
+        """Take the run to its end and return the policy, acting deterministically."""
+
+    @property
+    def env_steps(self) -> int:
+        """Steps of the simulator in training; evaluations do not count."""
+        return 0
+
+    def settings(self) -> dict[str, Any]:
+        """What settings.toml holds: all that a resumed run needs."""
+        settings = {"method": self.name, **asdict(self)}
+        del settings["out"]
+        return settings
+
+    def check(self) -> None:
+        """Raise a HandrailError where a setting contradicts another or names what is not there."""
+        self.spec()
+
+    def spec(self) -> Spec:
+        env = envs.make(self.task)
+        env.close()
+        return env.spec_
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromDemonstrations(Method):
+    """A method that learns from demonstrations."""
+
+    demos: Path | None = None
+    """Demonstrations: DSRL HDF5, Minari, or a run's episodes. None: the shipped expert plays."""
+    episodes: int = 200
+    """Episodes that the shipped expert plays where no demonstrations are given."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.episodes < 1:
+            raise HandrailError(f"{self.episodes} episodes: ask for 1 or more")
+
+    def check(self) -> None:
+        super().check()
+        if self.demos is None:
+            expert_path(self.task)
+        else:
+            sources.read(self.demos).require(self.spec())
+
+    def demonstrations(self, run: Run, watcher: Watcher) -> Episodes:
+        """The demonstrations; where the expert plays, they are kept in the run."""
+        path = self.demos or run.path / "demonstrations.hdf5"
+        if self.demos is None and not path.exists():
+            watcher.say(f"no --demos: the shipped expert plays {self.episodes} episodes")
+            policy = expert_path(self.task)
+            played = roll(self.task, self.episodes, policy=policy, watcher=watcher)
+            sources.write(played, path)
+        return sources.read(path).require(self.spec())
+
+
+@dataclass(frozen=True, kw_only=True)
+class BC(FromDemonstrations):
+    """Behaviour cloning by a 2x256 network."""
+
+    name = "bc"
+    label = "BC"
+    bc: OmitArgPrefixes[bc.BCSettings] = field(default_factory=bc.BCSettings)
+
+    def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
+        demonstrations, spec = self.demonstrations(run, watcher), self.spec()
+        replay = Replay(demonstrations.steps, spec)
+        for episode in demonstrations:
+            replay.add_episode(episode)
+        normaliser = Normaliser.of(demonstrations)
+        learner = bc.learner(self.bc, normaliser.mean, normaliser.std)
+        update = block(learner)
+        state = fit(
+            run,
+            learner.init(jax.random.key(self.seed), spec),
+            lambda state, batches: update(state, batches, 0.0)[:2],
+            replay.sample,
+            what="BC",
+            updates=self.bc.updates,
+            batch=self.bc.batch,
+            seed=self.seed,
+            watcher=watcher,
+        )
+        return MLPPolicy.of(learner.actor(state)).mode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DT(FromDemonstrations):
+    """The decision transformer: GOLD's guide."""
+
+    name = "dt"
+    label = "DT"
+    cost_weight: float = 2.0
+    """w >= 0 of the shaped reward r - w c that returns-to-go are made of."""
+    dt: OmitArgPrefixes[dt.DTSettings] = field(default_factory=dt.DTSettings)
+
+    def train(self, run: Run, watcher: Watcher) -> Storable:
+        demonstrations, spec = self.demonstrations(run, watcher), self.spec()
+        windows = Windows(
+            demonstrations,
+            spec,
+            self.dt.context,
+            return_scale=self.dt.return_scale,
+            cost_weight=self.cost_weight,
+        )
+        state = fit(
+            run,
+            dt.init(self.dt, jax.random.key(self.seed), spec),
+            dt.block(self.dt),
+            windows.sample,
+            what="decision transformer",
+            updates=self.dt.updates,
+            batch=self.dt.batch,
+            seed=self.seed,
+            watcher=watcher,
+        )
+        shaped = [e.return_ - self.cost_weight * e.cost for e in demonstrations]
+        target = self.dt.target_return
+        return dt.DTPolicy.of(
+            self.dt,
+            state,
+            windows.normaliser,
+            cost_weight=self.cost_weight,
+            target_return=float(np.quantile(shaped, 0.9)) if target is None else target,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineMethod(Method):
+    """A method that acts in the simulator."""
+
+    cost_weight: float = 2.0
+    """w >= 0 of the shaped reward r - w c."""
+    online: OmitArgPrefixes[OnlineSettings] = field(default_factory=OnlineSettings)
+
+    @property
+    def env_steps(self) -> int:
+        return self.online.steps
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.cost_weight < 0:
+            raise HandrailError(f"the cost weight is {self.cost_weight:g}; it must be 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IQL(OnlineMethod):
+    """Implicit Q-learning from scratch, or with --demos seeded with demonstrations."""
+
+    name = "iql"
+    demos: Path | None = None
+    """Demonstrations: updates on them come first, and a part of each batch is theirs."""
+    pretrain: int = 2000
+    """With --demos: updates before the first step."""
+    demonstration_share: float = 0.25
+    """With --demos: part of each batch that is theirs, 0 to 1 (JSRL)."""
+    warmup: int = 5000
+    """Without --demos: steps of held random actions before the student acts."""
+    iql: OmitArgPrefixes[iql.IQLSettings] = field(default_factory=iql.IQLSettings)
+
+    @property
+    def label(self) -> str:
+        return "IQL (demos)" if self.demos else "IQL"
+
+    def check(self) -> None:
+        super().check()
+        if self.demos is not None:
+            sources.read(self.demos).require(self.spec())
+
+    def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
+        spec = self.spec()
+        online = Online(
+            run,
+            iql.learner(self.iql),
+            self.online,
+            make_env=lambda: envs.make(self.task),
+            behaviour=Alone(0 if self.demos else self.warmup, spec.action_size),
+            controller=Fixed(self.cost_weight),
+            seed=self.seed,
+            demonstrations=sources.read(self.demos).require(spec) if self.demos else None,
+            demonstration_share=self.demonstration_share if self.demos else 0.0,
+            pretrain=self.pretrain if self.demos else 0,
+        )
+        online.train(watcher)
+        return online.student().mode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expert(Method):
+    """SAC on the shaped reward, the cost's weight ramped up once the task is learnt.
+
+    The paper's source of demonstrations (GOLD Sec. IV-A.3).
+    """
+
+    name = "expert"
+    label = "SAC expert"
+    warmup: int = 5000
+    """Steps of held random actions before the student acts."""
+    ramp: OmitArgPrefixes[Ramp] = field(default_factory=Ramp)
+    sac: OmitArgPrefixes[sac.SACSettings] = field(default_factory=sac.SACSettings)
+    online: OmitArgPrefixes[OnlineSettings] = field(
+        default_factory=lambda: OnlineSettings(
+            steps=400_000, batch=128, evaluate_every=20_000, keep_policies=True
+        )
+    )
+
+    @property
+    def env_steps(self) -> int:
+        return self.online.steps
+
+    def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
+        online = Online(
+            run,
+            sac.learner(self.sac),
+            self.online,
+            make_env=lambda: envs.make(self.task),
+            behaviour=Alone(self.warmup, self.spec().action_size),
+            controller=self.ramp,
+            seed=self.seed,
+        )
+        online.train(watcher)
+        return online.student().mode()

@@ -1,0 +1,301 @@
+"""The CMDP protocol over small environments, and the bullet tasks against their package."""
+
+import json
+import random
+import subprocess
+import sys
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Dict, Discrete
+
+from handrail import envs
+from handrail.envs import bullet
+from handrail.errors import HandrailError
+
+# --- Any registered Gymnasium id ----------------------------------------------------------------
+
+
+class Tiny(gymnasium.Env):
+    """Three values of observation; remembers the action; ends after ``end`` steps."""
+
+    def __init__(self, form=5, cost=1.0, end=100, reward=1.0, observation=0.0, spaces=None):
+        self.observation_space = Box(-np.inf, np.inf, (3, 1), np.float64)
+        self.action_space = Box(np.float32([-2, 0]), np.float32([2, 10]))
+        vars(self).update(spaces or {})
+        self.form, self.cost, self.end, self.reward, self.value = (
+            form,
+            cost,
+            end,
+            reward,
+            observation,
+        )
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self.np_random.normal(size=(3, 1)), {}
+
+    def step(self, action):
+        self.t += 1
+        self.action = action
+        info = {} if self.cost is None else {"cost": self.cost, "cost_hazards": 0.25}
+        values = [np.full((3, 1), self.value), self.reward, self.t == self.end, False, info]
+        if self.form == 6:
+            values.insert(2, info.pop("cost"))
+        return tuple(values)
+
+
+@pytest.fixture
+def make():
+    """A registered Tiny as a CMDP."""
+    names = []
+
+    def build(limit=4, **kwargs):
+        name = f"Tiny{len(names)}-v0"
+        gymnasium.register(name, Tiny, max_episode_steps=limit, kwargs=kwargs)
+        names.append(name)
+        return envs.make(f"gym/{name}")
+
+    yield build
+    for name in names:
+        del gymnasium.registry[name]
+
+
+@pytest.mark.parametrize("form", [5, 6])
+def test_five_and_six_values_give_the_same_step(make, form):
+    env = make(form=form, cost=0.5)
+    observation, _ = env.reset(seed=1)
+    assert observation.shape == (3,)
+    assert observation.dtype == np.float32
+    observation, reward, terminated, truncated, info = env.step(np.zeros(2))
+    assert observation.shape == (3,)
+    assert (reward, terminated, truncated) == (1.0, False, False)
+    assert info == {"cost": 0.5, "cost_hazards": 0.25}
+
+
+def test_reset_hands_on_the_seed(make):
+    env = make()
+    first, again, other = (env.reset(seed=seed)[0] for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_actions_go_from_the_unit_box_to_the_environment_s(make):
+    env = make()
+    assert env.spec_.action_low == (-2.0, 0.0)
+    env.reset(seed=0)
+    for unit, expected in (
+        ([0, 0], [0, 5]),
+        ([-1, 1], [-2, 10]),
+        ([0.5, -0.5], [1, 2.5]),
+        ([-9, 9], [-2, 10]),
+    ):
+        env.step(np.float32(unit))
+        np.testing.assert_array_equal(env.unwrapped.action, np.float32(expected))
+    unit = np.random.default_rng(0).uniform(-1, 1, (9, 2)).astype(np.float32)
+    np.testing.assert_allclose(env.spec_.to_unit(env.spec_.to_box(unit)), unit, atol=1e-6)
+
+
+def _ends(env):
+    env.reset(seed=0)
+    while True:
+        *_, terminated, truncated, _ = env.step(np.zeros(2))
+        if terminated or truncated:
+            return env._elapsed, terminated, truncated
+
+
+@pytest.mark.parametrize("form", [5, 6])
+def test_a_time_limit_is_no_termination(make, form):
+    env = make(limit=4, form=form)
+    assert env.spec_.horizon == 4
+    assert _ends(env) == (4, False, True)
+    assert _ends(env) == (4, False, True)  # the count begins anew
+    assert _ends(make(limit=4, form=form, end=2)) == (2, True, False)
+    assert _ends(make(limit=4, form=form, end=4)) == (4, True, False)  # both: the task ended it
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cost": None}, r'step has no info\["cost"\]; add it'),
+        ({"cost": np.nan}, "cost nan is not finite at step 1"),
+        ({"cost": np.inf, "form": 6}, "cost inf is not finite at step 1"),
+        ({"reward": np.nan}, "reward nan"),
+        ({"observation": np.inf}, "observation is not finite at step 1"),
+    ],
+)
+def test_a_bad_step_is_an_error_that_names_the_task(make, settings, message):
+    env = make(**settings)
+    env.reset(seed=0)
+    with pytest.raises(HandrailError, match=f"gym/Tiny0-v0: .*{message}"):
+        env.step(np.zeros(2))
+
+
+@pytest.mark.parametrize(
+    ("spaces", "message"),
+    [
+        ({"action_space": Discrete(3)}, "actions are Discrete; handrail needs a Box"),
+        ({"observation_space": Dict(a=Discrete(2))}, "observations are Dict.*FlattenObservation"),
+        ({"action_space": Box(-np.inf, np.inf, (2,))}, "an action has no finite bound; rescale it"),
+    ],
+)
+def test_a_space_that_does_not_fit_is_an_error(make, spaces, message):
+    with pytest.raises(HandrailError, match=message):
+        make(spaces=spaces)
+
+
+def test_an_id_needs_a_time_limit(make):
+    with pytest.raises(HandrailError, match="has no time limit; register it"):
+        make(limit=None)
+
+
+@pytest.mark.parametrize("name", ["gym/NoSuch-v0", "gym/no_such_module:NoSuch-v0"])
+def test_an_id_that_is_not_registered(name):
+    with pytest.raises(HandrailError, match=r"cannot make it .*gym/MODULE:ID"):
+        envs.make(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("bullet/CarCircel", "did you mean 'bullet/CarCircle'"),
+        ("nonsense", "`handrail tasks` lists them"),
+    ],
+)
+def test_an_unknown_task_is_an_error_with_a_hint(name, message):
+    with pytest.raises(HandrailError, match=message):
+        envs.make(name)
+
+
+# --- bullet -------------------------------------------------------------------------------------
+
+_BULLET = [task.name for task in bullet.tasks() if not task.name.endswith("-gold")]
+
+
+def _roll(env, seed, steps, between=lambda: None):
+    """Everything that an episode gives, under actions that depend on the seed too."""
+    rng = np.random.default_rng(seed)
+    seen = [env.reset(seed=seed)[0]]
+    for _ in range(steps):
+        between()
+        observation, reward, terminated, truncated, info = env.step(
+            rng.uniform(-1, 1, env.spec_.action_size)
+        )
+        seen += [observation, [reward, info["cost"], terminated, truncated]]
+        if terminated or truncated:
+            break
+    return np.concatenate(seen)
+
+
+@pytest.mark.parametrize("name", _BULLET)
+def test_a_bullet_episode_is_a_function_of_its_seed(name):
+    pytest.importorskip("bullet_safety_gym")
+    before = np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    used = envs.make(name)
+    first, other = _roll(used, 5, 20), _roll(used, 6, 20)
+    assert not np.array_equal(first, other)
+    fresh = envs.make(name)
+    beside = iter(range(1000))
+
+    def disturb():
+        """The used environment acts and resets between the steps of the fresh one."""
+        number = next(beside)
+        if number % 8 == 0:
+            used.reset(seed=number)
+        used.step(np.ones(used.spec_.action_size))
+
+    assert np.array_equal(_roll(fresh, 5, 20, disturb), first)
+    assert np.array_equal(_roll(used, 5, 20), first)
+    assert np.array_equal(np.random.get_state()[1], before[0])  # noqa: NPY002
+    assert random.getstate() == before[1]
+    for env in (used, fresh):
+        env.close()
+
+
+def test_contact_with_the_moving_box_repeats():
+    """The package moves the box by the wall clock; driven into, it told two runs apart."""
+    pytest.importorskip("bullet_safety_gym")
+
+    def chase(env, seed):
+        env.reset(seed=seed)
+        agent, box = env.unwrapped.agent, env.unwrapped.obstacles[0]
+        seen, hits = [], 0
+        for _ in range(120):
+            gap = (box.get_position() - agent.get_position())[:2]
+            action = 3 * gap - 2 * agent.get_linear_velocity()[:2]
+            seen.append(env.step(np.float32(action))[0])
+            hits += box.detect_collision(agent)
+        return np.array(seen), hits
+
+    used = envs.make("bullet/BallReach")
+    first, hits = chase(used, 3)
+    assert hits > 5
+    chase(used, 4)
+    assert np.array_equal(chase(used, 3)[0], first)
+    assert np.array_equal(chase(envs.make("bullet/BallReach"), 3)[0], first)
+
+
+_PACKAGE = """
+import json, random, sys, warnings
+import gymnasium, numpy as np
+warnings.simplefilter("ignore")
+import bullet_safety_gym
+
+def seed(n):
+    state = np.random.RandomState(np.random.MT19937(np.random.SeedSequence(n)))
+    np.random.set_state(state.get_state())
+    random.seed(n)
+
+names, out = json.loads(sys.argv[1]), {}
+for name in names:
+    seed(0)
+    env = gymnasium.make(f"Safety{name}-v0", disable_env_checker=True)
+    env.reset()
+    seed(5)
+    rows = [env.reset()[0].tolist()]
+    rng = np.random.default_rng(5)
+    for _ in range(15):
+        action = rng.uniform(-1, 1, env.action_space.shape[0]).astype(np.float32)
+        observation, reward, terminated, truncated, info = env.step(action)
+        rows += [observation.tolist(), [reward, info["cost"], terminated, truncated]]
+    out[name] = rows
+json.dump(out, open(sys.argv[2], "w"))
+"""
+
+
+def test_bullet_tasks_are_those_of_the_unmodified_package(tmp_path):
+    pytest.importorskip("bullet_safety_gym")
+    names = ["BallCircle", "CarCircle", "CarRun", "AntRun", "DroneRun", "BallGather", "CarGather"]
+    file = tmp_path / "out.json"
+    subprocess.run([sys.executable, "-c", _PACKAGE, json.dumps(names), file], check=True)
+    theirs = json.loads(file.read_text())
+    for name in names:
+        ours = _roll(envs.make(f"bullet/{name}"), 5, 15)
+        rows = np.concatenate([np.float64(row) for row in theirs[name]])
+        np.testing.assert_allclose(ours, rows, rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+def test_bullet_horizons_are_those_that_the_package_registers():
+    pytest.importorskip("bullet_safety_gym")
+    for task in bullet.tasks():
+        name = task.name.removeprefix("bullet/")
+        if name.endswith("-gold"):
+            assert task.horizon == 500
+        else:
+            assert task.horizon == gymnasium.spec(f"Safety{name}-v0").max_episode_steps, name
+
+
+def test_a_gold_preset_is_the_same_task_with_a_longer_episode():
+    pytest.importorskip("bullet_safety_gym")
+    plain, gold = envs.make("bullet/CarCircle"), envs.make("bullet/CarCircle-gold")
+    assert np.array_equal(_roll(plain, 1, 10), _roll(gold, 1, 10))
+    assert (plain.spec_.horizon, gold.spec_.horizon) == (300, 500)
+    assert (plain.spec_.cost_limit, gold.spec_.cost_limit) == (20.0, 10.0)
+
+
+def test_without_the_package_the_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bullet_safety_gym.envs.builder", None)
+    with pytest.raises(HandrailError, match=r'pip install "handrail\[bullet\]"'):
+        envs.make("bullet/CarCircle")
