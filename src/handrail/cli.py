@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train a method on a task",
     "resume": "go on with a run, bit for bit",
     "evaluate": "return, cost and violations of a run, a policy or demonstrations",
+    "figures": "draw runs: learning curves, the reward-cost plane",
     "data": "check or convert a data set",
     "demo": "the main job: demonstrations, guide, student, compared and drawn",
 }

@@ -27,7 +27,7 @@ from handrail.methods import BC, DT, FromDemonstrations, OnlineMethod
 from handrail.multipliers import Fixed
 from handrail.online import Online
 from handrail.policies import MLPPolicy
-from handrail.policy_files import load_policy, save_policy
+from handrail.policy_files import load_policy
 from handrail.progress import Watcher
 from handrail.runs import Run
 from handrail.types import Policy
@@ -66,7 +66,7 @@ class GOLD(OnlineMethod, FromDemonstrations):
         if self.guide not in ("bc", "dt"):
             return load_policy(Path(self.guide))[0]
         path = run.path / "guide"
-        if not (path / "policy").exists():
+        if not (path / "summary.json").exists():
             self.demonstrations(run, watcher)  # played once, here, where the expert plays them
             common = {
                 "task": self.task,
@@ -79,7 +79,7 @@ class GOLD(OnlineMethod, FromDemonstrations):
                 else DT(**common, dt=self.dt, cost_weight=self.cost_weight)
             )
             with Run.begin(path, method.settings()) as fitting:
-                save_policy(method.train(fitting, watcher), path / "policy", self.spec())
+                method.complete(fitting, watcher)
         return load_policy(path)[0]
 
     def train(self, run: Run, watcher: Watcher) -> MLPPolicy:

@@ -6,12 +6,14 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import numpy as np
+
 from handrail.errors import HandrailError, Stopped
+from handrail.figures import learning_curves, reward_cost_plane
 from handrail.gold import GOLD
 from handrail.methods import BC, DT, IQL, Expert, Method
-from handrail.policy_files import save_policy
 from handrail.progress import Console
-from handrail.runs import Run
+from handrail.runs import Run, read_metrics
 
 METHODS: dict[str, type[Method]] = {m.name: m for m in (BC, DT, IQL, GOLD, Expert)}
 
@@ -83,18 +85,60 @@ def _train(method: Method, run: Run) -> None:
     with Console().interruptible() as console:
         console.say(f"{method.label} on {method.task}, seed {method.seed} -> {run.path}")
         try:
-            policy = method.train(run, console)
+            found = method.complete(run, console)
         except Stopped as stopped:
             raise Stopped(f"{stopped}; go on with `handrail resume {run.path}`") from None
-        spec = method.spec()
-        save_policy(policy, run.path / "policy", spec)
-        run.finish(
-            {
-                "task": method.task,
-                "method": method.label,
-                "seed": method.seed,
-                "env_steps": method.env_steps,
-                "wall_seconds": round(run.seconds, 1),
-            }
+        if method.env_steps:
+            draw([run.path], run.path)
+        console.say(
+            f"done in {run.seconds:,.0f} s: return {found['return']['mean']:.1f}, cost "
+            f"{found['cost']['mean']:.1f} over {found['episodes']} validation episodes; "
+            f"`handrail evaluate {run.path}` judges it on evaluation seeds"
         )
-        console.say(f"done; `handrail evaluate {run.path}` judges it")
+
+
+_KINDS = {"BC": "guide", "DT": "guide", "IQL": "scratch", "IQL (demos)": "scratch"}
+
+
+def draw(paths: list[Path], out: Path) -> list[Path]:
+    """Draw complete runs of one task: learning curves, and the reward-cost plane with the guides
+    that are inside them; returns the files.
+
+    Raises:
+        HandrailError: a run is not complete, or the runs are of different tasks.
+    """
+    curves: dict[str, list[Path]] = {}
+    points: dict[str, list[tuple[float, float]]] = {}
+    tasks, limit = set(), 0.0
+    for path in [*paths, *(p / "guide" for p in paths if (p / "guide").is_dir())]:
+        summary = Run.open(path).summary()
+        if summary is None:
+            raise HandrailError(f"{path} is not complete; `handrail resume {path}`")
+        label, found = summary["method"], summary["validation"]
+        points.setdefault(label, []).append((found["return"]["mean"], found["cost"]["mean"]))
+        tasks.add(summary["task"])
+        limit = found["cost_limit"]
+        if summary["env_steps"]:
+            curves.setdefault(label, []).append(path)
+    if len(tasks) > 1:
+        raise HandrailError(f"runs of different tasks in one figure: {', '.join(sorted(tasks))}")
+    files = [out / "reward_cost_plane.png"]
+    ways = {}
+    for label, runs in curves.items():
+        tables = [read_metrics(run) for run in runs]
+        rows = min(len(table["step"]) for table in tables)
+        ways[label] = tuple(
+            np.mean([table[name][:rows] for table in tables], axis=0)
+            for name in ("eval/return", "eval/cost")
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    reward_cost_plane(
+        [(k, *np.mean(v, axis=0), _KINDS.get(k, "student")) for k, v in points.items()],
+        ways,
+        limit,
+        files[0],
+    )
+    if curves:
+        files.append(out / "learning_curves.png")
+        learning_curves(curves, files[1], limit)
+    return files

@@ -22,17 +22,21 @@ from handrail.data.replay import Replay
 from handrail.data.windows import Normaliser, Windows
 from handrail.demonstrations import expert_path, roll
 from handrail.errors import HandrailError
+from handrail.evaluate import evaluate
 from handrail.learners import bc, iql, sac
 from handrail.learners import decision_transformer as dt
 from handrail.multipliers import Fixed, Ramp
 from handrail.offline import fit
-from handrail.online import Alone, Online, OnlineSettings
+from handrail.online import VALIDATION_SEED, Alone, Online, OnlineSettings
 from handrail.policies import MLPPolicy
-from handrail.policy_files import Storable
+from handrail.policy_files import Storable, save_policy
 from handrail.progress import Watcher
 from handrail.runs import Run
 from handrail.training import block
 from handrail.types import Spec
+
+JUDGED = 20
+"""Validation episodes at the end of a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,24 @@ class Method(ABC):
     @abstractmethod
     def train(self, run: Run, watcher: Watcher) -> Storable:
         """Take the run to its end and return the policy, acting deterministically."""
+
+    def complete(self, run: Run, watcher: Watcher) -> dict[str, Any]:
+        """Train, keep the policy, judge it on validation seeds, write the summary; returns the
+        report of that evaluation."""
+        policy = self.train(run, watcher)
+        save_policy(policy, run.path / "policy", self.spec())
+        report, _ = evaluate(
+            policy,
+            lambda: envs.make(self.task),
+            episodes=JUDGED,
+            seed=VALIDATION_SEED,
+            cost_limit=self.cost_limit,
+            method=self.label,
+        )
+        summary = {"task": self.task, "method": self.label, "seed": self.seed}
+        summary |= {"env_steps": self.env_steps, "wall_seconds": round(run.seconds, 1)}
+        run.finish({**summary, "validation": report})
+        return report
 
     @property
     def env_steps(self) -> int:

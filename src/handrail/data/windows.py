@@ -87,9 +87,10 @@ class Windows:
         last = (spec.horizon if max_timestep is None else max_timestep) - 1
         self._timestep = _padded([np.arange(n).clip(max=last) for n in lengths], np.int32)
 
-    def sample(self, rng: np.random.Generator, batch: int) -> Window:
-        """``batch`` windows, drawn with replacement."""
-        begin = rng.integers(self.steps, size=(batch, 1))
+    def sample(self, rng: np.random.Generator, shape: int | tuple[int, ...]) -> Window:
+        """Windows drawn with replacement: so many, or arrays of ``shape`` windows."""
+        shape = (shape,) if isinstance(shape, int) else shape
+        begin = rng.integers(self.steps, size=(*shape, 1))
         held = np.minimum(self.length, self._end[begin] - begin)
         offset = np.arange(self.length) - (self.length - held)
         mask = offset >= 0

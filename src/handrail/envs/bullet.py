@@ -9,11 +9,14 @@ else's random state is read or moved, and time is the simulation's.
 from __future__ import annotations
 
 import collections
+import contextlib
 import copy
 import importlib
 import random
+import sys
 import types
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
@@ -66,11 +69,21 @@ class _StandIns:
         vars(self.time)["time"] = seconds
 
 
+@contextlib.contextmanager
+def _own_streams() -> Iterator[None]:
+    """Where the package is loaded or builds: it warns, and silences the process's streams, which it
+    knows by name; one that was put in their place (by a notebook, by pytest) has no such name.
+    """
+    streams = contextlib.redirect_stdout(sys.__stdout__), contextlib.redirect_stderr(sys.__stderr__)
+    with warnings.catch_warnings(), streams[0], streams[1]:
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _load() -> tuple[Any, _StandIns]:
     """Import the package once and give its modules their stand-ins."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _own_streams():
             builder: Any = importlib.import_module("bullet_safety_gym.envs.builder")
     except ImportError as error:
         raise HandrailError(_INSTALL) from error
@@ -162,6 +175,5 @@ def make(name: str) -> CMDP:
     builder, stand_ins = _load()
     layout = name.removeprefix("bullet/").removesuffix("-gold")
     kwargs = gymnasium.spec(f"Safety{layout}-v0").kwargs
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its float32 bounds in a float64 Box
+    with _own_streams():
         return CMDP(_Seeded(lambda: builder.EnvironmentBuilder(**kwargs), stand_ins), task)

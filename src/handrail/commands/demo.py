@@ -1,0 +1,127 @@
+"""``handrail demo``: the main job, what ``make demo`` runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from handrail import envs, jobs
+from handrail.commands._cli import parse
+from handrail.commands.demos import demos
+from handrail.errors import HandrailError
+from handrail.evaluate import evaluate
+from handrail.policy_files import load_policy
+from handrail.runs import Run
+from handrail.types import Draws, Step
+
+TASK = "bullet/CarCircle-gold"
+EPISODES = 20
+
+
+def main(argv: list[str]) -> None:
+    parse(demo, argv, "demo")
+
+
+def demo(out: Path = Path("runs/demo"), steps: int = 60_000, seed: int = 0) -> None:
+    """Demonstrations become a guide, the guide becomes a small policy; compared with the guide and
+    with training from scratch, on a task of GOLD's paper. Called again it goes on where it was.
+
+    Args:
+        out: where everything is written.
+        steps: environment steps of each online run.
+        seed: of the training.
+    """
+    began = time.perf_counter()
+    data = out / "demonstrations.hdf5"
+    if not data.exists():
+        demos(TASK, data, episodes=100)
+    scratch = _background("iql", out / "scratch", steps, seed)
+    _foreground("gold", out / "gold", steps, seed, data)
+    if scratch is not None:
+        print("waiting for the run from scratch, which ran beside it ...", flush=True)
+        if scratch.wait() != 0:
+            raise HandrailError(f"the run from scratch failed: {out / 'scratch.log'} says why")
+    _compare(out)
+    files = jobs.draw([out / "gold", out / "scratch"], out)
+    print("\nfigures:", *files)
+    print(
+        f"the student is in {out / 'gold' / 'policy'}; {time.perf_counter() - began:,.0f} s in all"
+    )
+
+
+def _arguments(method: str, path: Path, steps: int, seed: int) -> list[str]:
+    return [method, TASK, "--out", str(path), "--steps", str(steps), "--seed", str(seed)]
+
+
+def _background(method: str, path: Path, steps: int, seed: int) -> subprocess.Popen | None:
+    """The run in a process of its own, unless it is complete."""
+    command = ["train", *_arguments(method, path, steps, seed)]
+    if (path / "settings.toml").is_file():
+        if Run.open(path).summary() is not None:
+            return None
+        command = ["resume", str(path)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".log").open("a") as log:
+        launch = "import sys; from handrail.cli import main; sys.exit(main())"
+        return subprocess.Popen([sys.executable, "-c", launch, *command], stdout=log, stderr=log)
+
+
+def _foreground(method: str, path: Path, steps: int, seed: int, data: Path) -> None:
+    if (path / "settings.toml").is_file():
+        jobs.go_on(path)
+    else:
+        arguments = [*_arguments(method, path, steps, seed)[1:], "--demos", str(data)]
+        jobs.start(parse(jobs.METHODS[method], arguments, method))
+
+
+def _compare(out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    policies = {
+        "guide (decision transformer)": out / "gold" / "guide",
+        "IQL from scratch": out / "scratch",
+        "GOLD student": out / "gold",
+    }
+    table = Table(title=f"{TASK}: {EPISODES} evaluation episodes", title_justify="left")
+    for column in ("", "return", "lowest", "cost", "over the limit", "parameters", "ms an action"):
+        table.add_column(column, justify="right" if column else "left")
+    for label, path in policies.items():
+        policy, spec = load_policy(path)
+        found, _ = evaluate(
+            policy, lambda: envs.make(TASK), episodes=EPISODES, seed=1000, method=label
+        )
+        parameters = sum(array.size for array in policy.to_arrays()[0].values())
+        table.add_row(
+            label,
+            f"{found['return']['mean']:.1f}",
+            f"{found['return']['min']:.1f}",
+            f"{found['cost']['mean']:.1f}",
+            f"{found['violation_rate']:.0%}",
+            f"{parameters:,}",
+            f"{1e3 * _latency(policy, spec.observation_size, spec.action_size):.3f}",
+        )
+    Console().print(table)
+
+
+def _latency(policy, observation_size: int, action_size: int, calls: int = 200) -> float:
+    """Seconds for one action of one environment: the median of ``calls``."""
+    row = np.zeros(1, np.float32)
+    step = Step(
+        np.zeros((1, observation_size), np.float32),
+        np.zeros((1, action_size), np.float32),
+        row,
+        row,
+        np.zeros(1, bool),
+    )
+    draws = Draws(np.zeros((1, action_size), np.float32), row)
+    carry, seconds = policy.initial(1), []
+    for _ in range(calls):
+        began = time.perf_counter()
+        _, carry = policy.act(carry, step, draws)
+        seconds.append(time.perf_counter() - began)
+    return float(np.median(seconds))

@@ -1,0 +1,27 @@
+"""``handrail figures RUN...``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from handrail.commands._cli import parse
+from handrail.jobs import draw
+
+
+def main(argv: list[str]) -> None:
+    parse(figures, argv, "figures")
+
+
+def figures(runs: Positional[tuple[Path, ...]], out: Path) -> None:
+    """Draw complete runs of one task together: learning curves, and the reward-cost plane.
+
+    Runs of one method (its seeds) make one line with a band.
+
+    Args:
+        runs: directories of runs.
+        out: directory of the PNG files.
+    """
+    for file in draw(list(runs), out):
+        print(file)
