@@ -214,14 +214,6 @@ def test_restored_arrays_may_be_donated_and_written(run):
     restored.mask[0] = False
 
 
-def test_an_axis_of_length_0_takes_any_length(run):
-    run.save({"step": 0}, {"played": np.ones((3, 2))})
-    _, restored = run.load({"played": np.zeros((0, 2))})
-    np.testing.assert_array_equal(restored["played"], np.ones((3, 2)))
-    with pytest.raises(HandrailError, match="other settings"):
-        run.load({"played": np.zeros((0, 3))})
-
-
 def test_only_the_last_checkpoint_is_kept(run):
     for step in range(3):
         run.save({"step": step}, state(step))

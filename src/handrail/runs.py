@@ -252,8 +252,7 @@ class Run:
         then every row and episode is deleted.
 
         Args:
-            like: a state of the same settings, e.g. a fresh ``init``; gives the tree's form,
-                shapes and dtypes. An axis of length 0 in it takes any length (a list that grows).
+            like: a state of the same settings, e.g. a fresh ``init``; gives the tree's form.
 
         Raises:
             HandrailError: the checkpoint is damaged, or of another form than ``like``. Nothing
@@ -536,7 +535,7 @@ def _restore(like: Any, arrays: Mapping[str, np.ndarray], where: Path) -> Any:
     for path in [*kept, *arrays]:
         have = (arrays[path].shape, arrays[path].dtype) if path in arrays else None
         want = ((array := _array(kept[path])).shape, array.dtype) if path in kept else None
-        if have is None or want is None or not _fits(*have, *want):
+        if have != want:
             raise HandrailError(
                 f"{where} is a checkpoint of another version or other settings: {path} is "
                 f"{_described(have)} there and {_described(want)} here"
@@ -557,13 +556,6 @@ def _restore(like: Any, arrays: Mapping[str, np.ndarray], where: Path) -> Any:
 
     new = [restored(jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
     return jax.tree_util.tree_unflatten(form, new)
-
-
-def _fits(
-    shape: tuple[int, ...], dtype: np.dtype, want: tuple[int, ...], want_dtype: np.dtype
-) -> bool:
-    axes = len(shape) == len(want) and all(w in (0, n) for n, w in zip(shape, want, strict=True))
-    return axes and dtype == want_dtype
 
 
 def _described(array: tuple[tuple[int, ...], np.dtype] | None) -> str:
