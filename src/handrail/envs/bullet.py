@@ -110,8 +110,8 @@ class _Seeded(gymnasium.Wrapper):
 
     Besides the random generators and the clock, three things outlive an episode in the package:
     attributes of its objects (goal flags, last actions, positions changed in place), the motors'
-    targets, and the world saved at the first reset. The first are put back, the second are zeroed,
-    the third is saved under a seed of its own.
+    targets, and the world saved at the first reset. The first two are put back to what they were
+    when built, the third is saved under a seed of its own.
     """
 
     def __init__(self, build, stand_ins: _StandIns):
@@ -144,19 +144,15 @@ class _Seeded(gymnasium.Wrapper):
         """Simulated time since the reset: the box's speed is that of a run in real time."""
         return self._world.iteration * self._world.dt
 
-    def _restart(self):
-        for object_, attributes in zip(self._objects, self._attributes, strict=True):
-            vars(object_).update(copy.deepcopy(attributes))
-        world = self._world
-        world.bc.restoreState(world.stored_state_id)
-        world.agent.apply_action(np.zeros(world.agent.act_dim))  # a drone's depends on its state
-        return self.env.reset()
-
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         if seed is None:
             seed = int(self._entropy.spawn(1)[0].generate_state(1)[0])
         self._seed(seed)
-        return self._restart()
+        for object_, attributes in zip(self._objects, self._attributes, strict=True):
+            vars(object_).update(copy.deepcopy(attributes))
+        for joint in self._world.agent.joint_list:
+            joint.init_motor()
+        return self.env.reset()
 
     def step(self, action):
         self._take_turn()
