@@ -62,9 +62,9 @@ class Method(ABC):
             raise HandrailError(f"the seed is {self.seed}; it must be 0 or more")
 
     @property
-    @abstractmethod
     def label(self) -> str:
         """In tables and figures."""
+        return self.name.upper()
 
     @abstractmethod
     def train(self, run: Run, watcher: Watcher) -> Storable:
@@ -146,7 +146,6 @@ class BC(FromDemonstrations):
     """Behaviour cloning by a 2x256 network."""
 
     name = "bc"
-    label = "BC"
     bc: OmitArgPrefixes[bc.BCSettings] = field(default_factory=bc.BCSettings)
 
     def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
@@ -176,7 +175,6 @@ class DT(FromDemonstrations):
     """The decision transformer: GOLD's guide."""
 
     name = "dt"
-    label = "DT"
     cost_weight: float = 2.0
     """w >= 0 of the shaped reward r - w c that returns-to-go are made of."""
     dt: OmitArgPrefixes[dt.DTSettings] = field(default_factory=dt.DTSettings)
@@ -280,7 +278,6 @@ class Expert(Method):
     """
 
     name = "expert"
-    label = "SAC expert"
     warmup: int = 5000
     """Steps of held random actions before the student acts."""
     ramp: OmitArgPrefixes[Ramp] = field(default_factory=Ramp)

@@ -223,11 +223,11 @@ class Online:
         for _ in range(self.settings.block // self.settings.environments):
             ended = self._rollout.advance(policy)
             self.steps += self.settings.environments
-            for number, episode in ended:
-                self._finish(number, episode)
+            for _, episode in ended:
+                self._finish(episode)
 
-    def _finish(self, number: int, episode: Episode) -> None:
-        self.run.add_episode(number, episode)
+    def _finish(self, episode: Episode) -> None:
+        self.run.add_episode(self.episodes, episode)
         self._replay.add_episode(episode)
         self._recent.append(episode)
         self.episodes += 1

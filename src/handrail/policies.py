@@ -76,6 +76,7 @@ class MLPPolicy:
         if self.squashed:
             mean, log_std = np.split(x, 2, axis=-1)
         else:
+            assert self.log_std is not None
             mean, log_std = np.tanh(x), self.log_std
         if not self.deterministic:
             mean = mean + np.exp(np.clip(log_std, *LOG_STD_RANGE)) * draws.normal

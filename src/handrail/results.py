@@ -53,13 +53,13 @@ def append_row(file: Path, run: Run, report: dict[str, Any]) -> None:
         "return_min": f"{report['return']['min']:.2f}",
         "cost_max": f"{report['cost']['max']:.0f}",
     }
-    rows = read_rows(file) if file.exists() else []
+    rows: list[dict] = list(read_rows(file)) if file.exists() else []
     same = ("task", "method", "seed", "settings")
     rows = [r for r in rows if any(r[k] != row[k] for k in same)] + [row]
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_suffix(".tmp")
     with draft.open("w", newline="") as out:
-        writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(out, list(COLUMNS), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     draft.replace(file)

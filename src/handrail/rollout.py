@@ -53,8 +53,8 @@ class _Slot:
         return Episode(
             np.stack(self.observations),
             self.env.spec_.to_box(np.stack(self.actions)),
-            np.float32(self.rewards),
-            np.float32(self.costs),
+            np.asarray(self.rewards, np.float32),
+            np.asarray(self.costs, np.float32),
             terminated,
             self.seed,
         )

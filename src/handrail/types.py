@@ -42,7 +42,10 @@ class Spec:
         return cls(**{**values, "action_low": low, "action_high": high})
 
     def _affine(self) -> tuple[np.ndarray, np.ndarray]:
-        low, high = np.float32(self.action_low), np.float32(self.action_high)
+        low, high = (
+            np.asarray(self.action_low, np.float32),
+            np.asarray(self.action_high, np.float32),
+        )
         return (high + low) / 2, (high - low) / 2
 
     def to_box(self, unit: Float32[np.ndarray, "*B A"]) -> Float32[np.ndarray, "*B A"]:
@@ -55,14 +58,17 @@ class Spec:
 
 
 class Batch(NamedTuple):
-    """Transitions as a learner sees them. Reward and cost are apart; ``shaped`` joins them."""
+    """Transitions as a learner sees them. Reward and cost are apart; ``shaped`` joins them.
 
-    observation: Float[Array, "*B O"]
-    action: Float[Array, "*B A"]  # in the unit box
-    reward: Float[Array, "*B"]
-    cost: Float[Array, "*B"]
-    next_observation: Float[Array, "*B O"]
-    terminated: Float[Array, "*B"]  # 1.0 cuts the bootstrap; a time limit does not
+    NumPy arrays in replay, JAX arrays in a learner.
+    """
+
+    observation: Float[Any, "*B O"]
+    action: Float[Any, "*B A"]  # in the unit box
+    reward: Float[Any, "*B"]
+    cost: Float[Any, "*B"]
+    next_observation: Float[Any, "*B O"]
+    terminated: Float[Any, "*B"]  # 1.0 cuts the bootstrap; a time limit does not
 
     def shaped(self, cost_weight: Float[Array, ""] | float) -> Batch:
         """The batch with reward r - w·c, w >= 0 (GOLD Sec. III-C, with the sign made explicit)."""

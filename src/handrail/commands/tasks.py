@@ -22,7 +22,7 @@ def tasks(json_: bool = False) -> None:
     Args:
         json_: one JSON object a line instead of a table.
     """
-    rows = []
+    rows, missing = [], ""
     for task in envs.tasks():
         try:
             env = envs.make(task.name)
@@ -53,5 +53,5 @@ def tasks(json_: bool = False) -> None:
     table.add_row("gym/ID", "", "", "", "25", 'any Gymnasium id; what its info["cost"] says')
     console = Console()
     console.print(table)
-    if any(o is None for _, o, _ in rows):
+    if missing:
         console.print(f"? {missing}", highlight=False)

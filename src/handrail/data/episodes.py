@@ -113,7 +113,7 @@ class Episodes(Sequence[Episode]):
                     f"the {what} of the demonstrations have {have} values, {spec.task} has {want}; "
                     "they are of another task"
                 )
-        low, high = np.float32(spec.action_low) - 1e-5, np.float32(spec.action_high) + 1e-5
+        low, high = np.asarray(spec.action_low) - 1e-5, np.asarray(spec.action_high) + 1e-5
         for number, episode in enumerate(self.episodes):
             outside = (episode.actions < low) | (episode.actions > high)
             if outside.any():

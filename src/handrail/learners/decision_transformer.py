@@ -50,6 +50,8 @@ class DTSettings:
     """Whether the head ends in a tanh; without, actions are clipped where they are executed."""
     batch: int = 64
     """Windows of one update."""
+    updates: int = 10_000
+    """Gradient updates in all (GOLD's code: 100 000, ten times as many)."""
     updates: int = 2000
     """Gradient updates in all (GOLD's code: 100,000)."""
     learning_rate: float = 1e-4
@@ -67,7 +69,16 @@ class DTSettings:
     """What returns are divided by before the network sees them."""
 
     def __post_init__(self) -> None:
-        for name in ("context", "embed", "layers", "heads", "batch", "clip", "return_scale"):
+        for name in (
+            "context",
+            "embed",
+            "layers",
+            "heads",
+            "batch",
+            "updates",
+            "clip",
+            "return_scale",
+        ):
             if getattr(self, name) <= 0:
                 raise HandrailError(f"{name} is {getattr(self, name)}; it must be above 0")
         if not 0 <= self.dropout < 1:
@@ -191,19 +202,9 @@ def loss(
     net: DecisionTransformer, window: Window, key: PRNGKeyArray, dropout: float = 0.0
 ) -> Float[Array, ""]:
     """E[(a - pi(R, s, a))^2] over the steps of the windows, and the action's axes. Eq. 2."""
-    drop = Dropout(dropout, _dropped(net, *window.mask.shape), key) if dropout else None
+    drop = Dropout(dropout, key) if dropout else None
     error = ((net(window, drop) - window.action) ** 2).mean(-1)
     return (window.mask * error).sum() / window.mask.sum()
-
-
-def _dropped(net: DecisionTransformer, b: int, k: int) -> int:
-    """How many values of one forward pass of training are subject to dropout."""
-    t, d = 3 * k - 1, net.time.shape[1]
-    tokens = [*[t] * (len(net.blocks) - 1), k]
-    return b * (
-        t * d
-        + sum(q * (block.heads * t + 2 * d) for q, block in zip(tokens, net.blocks, strict=True))
-    )
 
 
 def update(settings: DTSettings, state: DTState, window: Window) -> tuple[DTState, Metrics]:
