@@ -13,7 +13,7 @@ from handrail.data.episodes import Episode
 from handrail.data.replay import Replay
 from handrail.types import Batch, Spec
 
-SPEC = Spec("probe/OneByOne", 1, 1, (-1.0,), (1.0,), horizon=5, cost_limit=1.0)
+SPEC = Spec("probe/OneByOne", 1, 1, (-1.0,), (1.0,), horizon=2, cost_limit=1.0)
 SMALL: dict[str, Any] = {"hidden": (32, 32), "learning_rate": 3e-3, "tau": 0.05}
 """Settings with which a small network settles within some thousand updates."""
 
@@ -38,21 +38,22 @@ def one_step(observation, action, reward, cost=0.0) -> Batch:
                  o[:, None].astype(f), np.ones(len(r), f))  # fmt: skip
 
 
-def constant_episodes(episodes: int = 100) -> Batch:
-    """Episodes of five steps, reward 2 and cost 1 a step, through replay.
+def episodes_that_end() -> Batch:
+    """Reward 2 and cost 1 a step, through replay.
 
-    Half of them end by the task and observe 1, half by a time limit and observe -1.
+    The task ends one half of the episodes after their second step (they observe 1, then 0); a
+    time limit cuts the others after two steps (they observe -1 throughout).
     """
-    replay = Replay(episodes * SPEC.horizon, SPEC)
+    replay = Replay(2000, SPEC)
     rng = np.random.default_rng(0)
-    for i in range(episodes):
+    for observed, terminated in 500 * [([1, 0, 0], True), ([-1, -1, -1], False)]:
         replay.add_episode(
             Episode(
-                observations=np.full((6, 1), 1 - 2 * (i % 2), np.float32),
-                actions=rng.uniform(-1, 1, (5, 1)).astype(np.float32),
-                rewards=np.full(5, 2.0, np.float32),
-                costs=np.ones(5, np.float32),
-                terminated=i % 2 == 0,
+                observations=np.float32(observed)[:, None],
+                actions=rng.uniform(-1, 1, (2, 1)).astype(np.float32),
+                rewards=np.full(2, 2.0, np.float32),
+                costs=np.ones(2, np.float32),
+                terminated=terminated,
             )
         )
     return replay.sample(rng, (5000,))

@@ -281,13 +281,14 @@ def test_probe_observed_cost(learner):
 
 @each_learner
 def test_probe_discounting_and_time_limits(learner):
-    """Reward 2 and cost 1 with weight 1, every step: V = 1 / (1 - gamma P(go on)).
+    """Reward 2 and cost 1 with weight 1, every step, and gamma 0.9.
 
-    Where the task ends an episode four steps of five go on; all do where a time limit cuts it.
+    Two steps to the task's own end are worth 1 + gamma, then 1; a time limit is no end, and
+    before it every step is worth 1 / (1 - gamma).
     """
-    state = probes.train(learner, probes.constant_episodes(), cost_weight=1.0)
-    expected = [[1 / (1 - 0.9 * 0.8), 1 / (1 - 0.9)]] * 2
-    np.testing.assert_allclose(q_values(state, [1.0, -1.0]), expected, rtol=0.06)
+    state = probes.train(learner, probes.episodes_that_end(), cost_weight=1.0)
+    expected = [[1.9, 1.0, 10.0]] * 2
+    np.testing.assert_allclose(q_values(state, [1.0, 0.0, -1.0]), expected, rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize("tau", [0.5, 0.8])
@@ -341,7 +342,7 @@ every_learner = pytest.mark.parametrize("learner", EVERY, ids=["iql-awr", "iql-s
 @every_learner
 def test_same_seed_same_bits_and_halves_make_a_whole(learner):
     """2N updates are N and N, bit for bit."""
-    data = probes.constant_episodes()
+    data = probes.episodes_that_end()
     batches = Batch(*(x[:1600].reshape(20, 80, *x.shape[1:]) for x in data))
     first, second = Batch(*(x[:10] for x in batches)), Batch(*(x[10:] for x in batches))
     run = training.block(learner)
