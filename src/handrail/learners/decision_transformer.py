@@ -265,15 +265,14 @@ class DTPolicy:
         normaliser: Normaliser,
         *,
         cost_weight: float,
-        target_return: float | None = None,
+        target_return: float,
     ) -> DTPolicy:
-        """A copy of the trained network as it is now, asked for ``target_return``, or for the
-        settings' one."""
+        """A copy of the trained network as it is now, asked for ``target_return``."""
         return cls(
             jax.tree.map(jnp.copy, state.guide.net),
             normaliser,
             settings.context,
-            settings.target_return if target_return is None else target_return,
+            target_return,
             settings.return_scale,
             cost_weight,
         )
