@@ -52,7 +52,11 @@ class GOLD(OnlineMethod, FromDemonstrations):
 
     @property
     def label(self) -> str:
-        return f"GOLD ({self.guide.upper() if self.guide in ('bc', 'dt') else 'guide'}-IQL)"
+        guide = self.guide
+        if guide not in ("bc", "dt"):
+            made = Path(guide) / "settings.toml"
+            guide = Run.open(guide).settings["method"] if made.is_file() else "guide"
+        return f"GOLD ({guide.upper() if guide in ('bc', 'dt') else guide}-IQL)"
 
     def check(self) -> None:
         super().check()

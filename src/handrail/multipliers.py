@@ -50,10 +50,10 @@ class Ramp:
     ramp_steps: int = 90_000
     window: int = 10
     """Episodes."""
-    ease_rate: float = 0.0
-    """0: the weight stays where the ramp ends."""
-    ease_cost: float = 2.0
-    least: float = 1.0
+    ease_rate: float = 0.01
+    """Change of w for each unit of cost and episode; 0: w stays where the ramp ends."""
+    ease_cost: float = 3.0
+    least: float = 1.5
 
     def init(self) -> State:
         return {"weight": 0.0, "started": None, "full": False, "returns": [], "costs": []}
