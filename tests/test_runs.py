@@ -15,7 +15,8 @@ import pytest
 from handrail import runs
 from handrail.data.episodes import Episode
 from handrail.errors import HandrailError
-from handrail.runs import Run, read_metrics, read_policy, write_policy
+from handrail.runs import Run, read_metrics
+from handrail.storage import read_policy, write_policy
 
 TASK = "native/Probe"
 

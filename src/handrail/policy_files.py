@@ -10,7 +10,7 @@ import numpy as np
 
 from handrail.errors import HandrailError
 from handrail.policies import MLPPolicy
-from handrail.runs import read_policy, write_policy
+from handrail.storage import read_policy, write_policy
 from handrail.types import Policy, Spec
 
 

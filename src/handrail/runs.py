@@ -1,9 +1,7 @@
 """The run directory: settings, metrics, the episode log, the checkpoint, the policy, the summary.
 
-Everything here is written so that a kill at any moment leaves a directory that resumes. A file is
-either whole or absent (written beside, synced, renamed). A checkpoint or a policy is two files:
-arrays under a name that holds their hash, then a small JSON file that points at them; replacing
-the JSON file is the one instant at which the new one takes the place of the old one.
+Everything here is written so that a kill at any moment leaves a directory that resumes; how a file
+is written so is in ``handrail.storage``.
 
 What a resumed run must give again byte for byte (metrics.csv, episodes/) holds no wall-clock
 value; timings go to TensorBoard alone.
@@ -13,9 +11,7 @@ from __future__ import annotations
 
 import csv
 import errno
-import hashlib
 import io
-import json
 import os
 import socket
 import subprocess
@@ -31,9 +27,18 @@ import numpy as np
 
 from handrail.data.episodes import Episode
 from handrail.errors import HandrailError
-
-FORMAT = 1
-"""Of the run directory, the checkpoint and the policy; a reader refuses every other."""
+from handrail.storage import (
+    FORMAT,
+    arrays_of,
+    json_bytes,
+    publish,
+    read_json,
+    recall,
+    require_format,
+    restore,
+    sync,
+    write_file,
+)
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -70,12 +75,15 @@ class Run:
         import tomli_w
 
         path = Path(path)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        # A kill while the settings were written leaves their draft, and no run.
+        if path.exists() and (
+            not path.is_dir() or any(file.name != "settings.toml.tmp" for file in path.iterdir())
+        ):
             raise HandrailError(f"{path} exists; choose another --out or `handrail resume {path}`")
         resolved = {**_plain(settings), "handrail": _about()}
         try:
             path.mkdir(parents=True, exist_ok=True)
-            _write(path / "settings.toml", tomli_w.dumps(resolved).encode())
+            write_file(path / "settings.toml", tomli_w.dumps(resolved).encode())
         except OSError as error:
             raise HandrailError(
                 f"cannot write {path}: {error.strerror}; choose another --out"
@@ -101,7 +109,7 @@ class Run:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise HandrailError(f"{file} cannot be read: {error}; mend or restore it") from error
         about = settings.pop("handrail", {})
-        _require_format(file, about)
+        require_format(file, about)
         return cls(path, settings, about)
 
     @classmethod
@@ -149,10 +157,10 @@ class Run:
             if columns == self._columns:
                 with self._metrics.open("ab") as file:
                     file.write(_lines([row]))
-                _sync(self._metrics)
+                sync(self._metrics)
             else:  # a new column: every earlier row gets an empty cell
                 rows = [_fit(old, len(columns)) for old in _split(self._metrics)[1]]
-                _write(self._metrics, _lines([columns, *rows, row]))
+                write_file(self._metrics, _lines([columns, *rows, row]))
                 self._columns = columns
             self._tensorboard(int(step), {**values, **(timings or {})})
         self._next_step = int(step) + 1
@@ -202,8 +210,8 @@ class Run:
         file = self._episode(number)
         with self._disk():
             write_episode(file, episode, self.settings.get("task"))
-            _sync(file)
-            _sync(file.parent)  # a checkpoint counts on the episode's being there
+            sync(file)
+            sync(file.parent)  # a checkpoint counts on the episode's being there
 
     def episodes(self, up_to: int) -> Iterator[Episode]:
         """The logged episodes 0 to ``up_to`` - 1, in order.
@@ -244,7 +252,7 @@ class Run:
         }
         with self._disk():
             name = f"state-{int(progress['step'])}"
-            _publish(self.path / "checkpoint", "latest.json", name, _arrays(state), record)
+            publish(self.path / "checkpoint", "latest.json", name, arrays_of(state), record)
 
     def load(self, like: Any) -> tuple[dict[str, Any], Any] | None:
         """The last checkpoint as ``(progress, state)``, and the run rolled back to it: later rows
@@ -262,8 +270,8 @@ class Run:
         if not (directory / "latest.json").is_file():
             self._roll_back(columns=[], rows=0, episodes=0)
             return None
-        arrays, record = _recall(directory, "latest.json")
-        state = _restore(like, arrays, directory)
+        arrays, record = recall(directory, "latest.json")
+        state = restore(like, arrays, directory)
         self._roll_back(**record["metrics"], episodes=record["episodes"])
         self._before = record["seconds"]
         return record["progress"], state
@@ -285,7 +293,7 @@ class Run:
                 if number >= episodes:
                     self._episode(number).unlink()
             if rows:
-                _write(self._metrics, _lines([columns, *kept]))
+                write_file(self._metrics, _lines([columns, *kept]))
             else:
                 self._metrics.unlink(missing_ok=True)
         self._columns = columns
@@ -296,7 +304,7 @@ class Run:
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json: the run is complete."""
         with self._disk():
-            _write(self.path / "summary.json", _json(summary))
+            write_file(self.path / "summary.json", json_bytes(summary))
         self.close()
 
     def summary(self) -> dict[str, Any] | None:
@@ -306,7 +314,7 @@ class Run:
             HandrailError: the file is damaged.
         """
         file = self.path / "summary.json"
-        return _read_json(file) if file.is_file() else None
+        return read_json(file) if file.is_file() else None
 
     @contextmanager
     def _disk(self) -> Iterator[None]:
@@ -346,119 +354,6 @@ def read_metrics(path: str | Path) -> dict[str, np.ndarray]:
     return {column: values[:, i] for i, column in enumerate(columns)}
 
 
-# -- policies ------------------------------------------------------------------------------------
-
-
-def write_policy(
-    path: str | Path, arrays: Mapping[str, np.ndarray], card: Mapping[str, Any]
-) -> None:
-    """Write a policy's directory: its arrays, and ``card.json`` that says what they are.
-
-    Args:
-        path: the directory, made where absent; a policy in it is replaced in one instant.
-        arrays: by name.
-        card: JSON values.
-    """
-    _publish(Path(path), "card.json", "policy", arrays, {"card": dict(card)})
-
-
-def read_policy(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """What ``write_policy`` wrote: arrays (read-only) and card.
-
-    Raises:
-        HandrailError: there is no policy, it is damaged, or of another version's format.
-    """
-    if not (Path(path) / "card.json").is_file():
-        raise HandrailError(f"{path} is not a policy: it has no card.json")
-    arrays, record = _recall(Path(path), "card.json")
-    return arrays, record["card"]
-
-
-# -- files ---------------------------------------------------------------------------------------
-
-
-def _write(path: Path, data: bytes) -> None:
-    """The file with this content, or the file as it was: never a part of it."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-        _sync(temporary)
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)  # on a full disk its space is wanted
-        raise
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    """Onto the disk with what was written of a file, or renamed in a directory."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _publish(
-    directory: Path,
-    index: str,
-    stem: str,
-    arrays: Mapping[str, np.ndarray],
-    record: Mapping[str, Any],
-) -> None:
-    """Arrays, then the JSON file ``index`` that points at them, then away with older arrays."""
-    from safetensors.numpy import save
-
-    data = save({name: np.asarray(array, order="C") for name, array in arrays.items()})
-    digest = hashlib.sha256(data).hexdigest()
-    directory.mkdir(parents=True, exist_ok=True)
-    # The hash in the name keeps a second save of the same step off the file that is in force.
-    file = f"{stem}-{digest[:8]}.safetensors"
-    _write(directory / file, data)
-    _write(directory / index, _json({"format": FORMAT, "file": file, "sha256": digest, **record}))
-    for old in directory.glob("*.safetensors"):
-        if old.name != file:
-            old.unlink()
-
-
-def _recall(directory: Path, index: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """What ``_publish`` wrote, verified."""
-    from safetensors.numpy import load
-
-    record = _read_json(directory / index)
-    _require_format(directory / index, record)
-    file = directory / record["file"]
-    if not file.is_file():
-        raise HandrailError(f"{file} is missing; {directory / index} points at it: restore it")
-    data = file.read_bytes()
-    if hashlib.sha256(data).hexdigest() != record["sha256"]:
-        raise HandrailError(f"{file} is damaged: its sha256 is not the one noted; restore it")
-    return load(data), record
-
-
-def _json(value: Mapping[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2) + "\n").encode()
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
-        raise HandrailError(f"{file} is damaged: {error}; restore it") from error
-    if not isinstance(value, dict):
-        raise HandrailError(f"{file} is damaged: it holds no object; restore it")
-    return value
-
-
-def _require_format(file: Path, record: Mapping[str, Any]) -> None:
-    if record.get("format") != FORMAT:
-        raise HandrailError(
-            f"{file} has format {record.get('format')}, this handrail reads {FORMAT}; use the "
-            "version of handrail that wrote it"
-        )
-
-
 # -- metrics.csv ---------------------------------------------------------------------------------
 
 
@@ -491,75 +386,6 @@ def _after(rows: list[list[str]]) -> int:
 def _fit(row: list[str], columns: int) -> list[str]:
     """A row of so many cells; columns come and go at the right."""
     return row[:columns] + [""] * (columns - len(row))
-
-
-# -- the state as arrays -------------------------------------------------------------------------
-
-
-def _is_key(leaf: Any) -> bool:
-    import jax
-
-    return isinstance(leaf, jax.Array) and jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _kept(state: Any) -> tuple[dict[str, Any], list[Any], Any]:
-    """The leaves to keep by their path, every leaf, and the tree's form."""
-    import jax
-
-    leaves, form = jax.tree_util.tree_flatten_with_path(state)
-    # Python numbers too: a counter that silently began anew would be found by nobody.
-    kinds = (jax.Array, np.ndarray, np.generic, bool, int, float)
-    kept = {jax.tree_util.keystr(p): leaf for p, leaf in leaves if isinstance(leaf, kinds)}
-    return kept, leaves, form
-
-
-def _array(leaf: Any) -> np.ndarray:
-    import jax
-
-    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
-
-
-def _arrays(state: Any) -> dict[str, np.ndarray]:
-    return {path: _array(leaf) for path, leaf in _kept(state)[0].items()}
-
-
-def _restore(like: Any, arrays: Mapping[str, np.ndarray], where: Path) -> Any:
-    """``like`` with the arrays in it.
-
-    Raises:
-        HandrailError: a path, shape or dtype is another; the first is named.
-    """
-    import jax
-
-    kept, leaves, form = _kept(like)
-    for path in [*kept, *arrays]:
-        have = (arrays[path].shape, arrays[path].dtype) if path in arrays else None
-        want = ((array := _array(kept[path])).shape, array.dtype) if path in kept else None
-        if have != want:
-            raise HandrailError(
-                f"{where} is a checkpoint of another version or other settings: {path} is "
-                f"{_described(have)} there and {_described(want)} here"
-            )
-
-    def restored(path: str, leaf: Any) -> Any:
-        if path not in kept:
-            return leaf
-        # Copies: the arrays as read lie in memory that a donated buffer must not reuse.
-        if _is_key(leaf):
-            data = jax.numpy.array(arrays[path], copy=True)
-            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
-        if isinstance(leaf, jax.Array):
-            return jax.numpy.array(arrays[path], copy=True)
-        if isinstance(leaf, np.ndarray):
-            return arrays[path].copy()
-        return type(leaf)(arrays[path].item())
-
-    new = [restored(jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
-    return jax.tree_util.tree_unflatten(form, new)
-
-
-def _described(array: tuple[tuple[int, ...], np.dtype] | None) -> str:
-    return f"{array[1]}{list(array[0])}" if array else "absent"
 
 
 # -- settings ------------------------------------------------------------------------------------
