@@ -16,6 +16,7 @@ from typing import Literal
 from handrail import envs
 from handrail.data.episodes import Episode, Episodes
 from handrail.errors import HandrailError, Stopped
+from handrail.policies import MLPPolicy
 from handrail.policy_files import load_policy
 from handrail.progress import Watcher
 from handrail.rollout import play
@@ -46,17 +47,31 @@ def expert_path(task: str, level: Level = "expert") -> Path:
     return path
 
 
-def _play(task: str, policy: Path, seeds: range) -> list[Episode]:
+def _play(task: str, path: Path, deterministic: bool, seeds: range) -> list[Episode]:
+    policy, _ = load_policy(path)
+    if isinstance(policy, MLPPolicy) and not deterministic:
+        policy = policy.sampled()
     simulators = [envs.make(task) for _ in range(5)]
     try:
-        return list(play(load_policy(policy)[0], simulators, seeds))
+        return list(play(policy, simulators, seeds))
     finally:
         for simulator in simulators:
             simulator.close()
 
 
-def roll(task: str, episodes: int, *, policy: Path, seed: int = SEED, watcher: Watcher) -> Episodes:
-    """Play a policy deterministically, an episode for each of seeds ``seed``, ``seed`` + 1, ...
+def roll(
+    task: str,
+    episodes: int,
+    *,
+    policy: Path,
+    seed: int = SEED,
+    deterministic: bool = False,
+    watcher: Watcher,
+) -> Episodes:
+    """Play a policy, an episode for each of seeds ``seed``, ``seed`` + 1, ...
+
+    By default a network acts by samples: demonstrations of its mode alone are so narrow that what
+    imitates them leaves them soon and finds no way back.
 
     The episodes do not depend on the number of cores.
 
@@ -70,18 +85,18 @@ def roll(task: str, episodes: int, *, policy: Path, seed: int = SEED, watcher: W
     theirs = load_policy(policy)[1]
     if (theirs.observation_size, theirs.action_size) != (spec.observation_size, spec.action_size):
         raise HandrailError(f"{policy} is a policy for {theirs.task}, not for {task}")
-    return Episodes(tuple(_parallel(task, episodes, policy, seed, watcher)), task)
+    return Episodes(tuple(_parallel(task, episodes, policy, deterministic, seed, watcher)), task)
 
 
 def _parallel(
-    task: str, episodes: int, policy: Path, seed: int, watcher: Watcher
+    task: str, episodes: int, policy: Path, deterministic: bool, seed: int, watcher: Watcher
 ) -> Iterator[Episode]:
     watcher.begin("demonstrations", episodes, "episodes")
     end, done = seed + episodes, 0
     # Processes are spawned: a fork would copy the threads' locks of a started JAX.
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         chunks = [range(s, min(s + _CHUNK, end)) for s in range(seed, end, _CHUNK)]
-        for future in [pool.submit(_play, task, policy, chunk) for chunk in chunks]:
+        for future in [pool.submit(_play, task, policy, deterministic, chunk) for chunk in chunks]:
             played = future.result()
             yield from played
             done += len(played)

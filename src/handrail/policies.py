@@ -65,6 +65,10 @@ class MLPPolicy:
         """The same policy acting deterministically."""
         return replace(self, deterministic=True)
 
+    def sampled(self) -> MLPPolicy:
+        """The same policy acting by samples."""
+        return replace(self, deterministic=False)
+
     def initial(self, batch: int) -> None:
         return None
 

@@ -26,9 +26,10 @@ def demos(
     seed: int = demonstrations.SEED,
     level: demonstrations.Level = "expert",
     policy: Path | None = None,
+    deterministic: bool = False,
     format: Literal["dsrl", "minari"] = "dsrl",
 ) -> None:
-    """Play the shipped expert, deterministically, and write demonstrations.
+    """Play the shipped expert and write demonstrations.
 
     Args:
         task: suite/Name; `handrail tasks` lists them.
@@ -37,6 +38,7 @@ def demos(
         seed: of the first episode; the others follow.
         level: expert is near-optimal, medium is an earlier checkpoint.
         policy: play this policy or run instead of the shipped one.
+        deterministic: act by the mode; else by samples, which show ways back to the path.
         format: dsrl is one HDF5 file, minari a directory.
     """
     if out.exists():
@@ -45,7 +47,14 @@ def demos(
     env.close()
     path = policy or demonstrations.expert_path(task, level)
     with Console().interruptible() as console:
-        played = demonstrations.roll(task, episodes, policy=path, seed=seed, watcher=console)
+        played = demonstrations.roll(
+            task,
+            episodes,
+            policy=path,
+            seed=seed,
+            deterministic=deterministic,
+            watcher=console,
+        )
     sources.write(played, out, format, env.spec_)
     returns, costs = ([getattr(e, name) for e in played] for name in ("return_", "cost"))
     print(
