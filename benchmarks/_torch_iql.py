@@ -87,4 +87,4 @@ def tensors(batches: Batch, cost_weight: float) -> list[tuple[Tensor, ...]]:
     """N x B batches as one tuple of tensors an update, shaped beforehand."""
     b = batches.shaped(cost_weight)
     arrays = (b.observation, b.action, b.reward, b.next_observation, b.terminated)
-    return list(zip(*(torch.from_numpy(np.asarray(x)).unbind() for x in arrays), strict=True))
+    return list(zip(*(torch.from_numpy(np.array(x)).unbind() for x in arrays), strict=True))

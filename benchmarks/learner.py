@@ -57,12 +57,10 @@ def flops_of_update(settings: iql.IQLSettings, spec: Spec, batch: int) -> float:
 def some_batches(updates: int) -> Batch:
     rng = np.random.default_rng(0)
     o, a = (SPEC.observation_size,), (SPEC.action_size,)
-    rows = Batch(
-        *(rng.normal(size=(updates, BATCH, *size)).astype(np.float32)
-          for size in (o, a, (), (), o, ()))
-    )  # fmt: skip
-    ends = (rng.uniform(size=(updates, BATCH)) < 0.01).astype(np.float32)
-    return rows._replace(action=np.tanh(rows.action), terminated=ends)
+    shapes = Batch(o, a, (), (), o, ())  # pyright: ignore[reportArgumentType]
+    rows = Batch(*(jnp.float32(rng.normal(size=(updates, BATCH, *size))) for size in shapes))
+    ends = jnp.float32(rng.uniform(size=(updates, BATCH)) < 0.01)
+    return rows._replace(action=jnp.tanh(rows.action), terminated=ends)
 
 
 def handrail_iql(settings: iql.IQLSettings, updates: int) -> Callable[[], float]:
