@@ -18,6 +18,7 @@ import numpy as np
 
 from handrail.data.episodes import Episode, Episodes
 from handrail.data.replay import Replay
+from handrail.data.windows import Normaliser
 from handrail.envs.cmdp import CMDP
 from handrail.errors import HandrailError, Stopped
 from handrail.multipliers import Controller
@@ -31,6 +32,10 @@ from handrail.types import Batch, Metrics, Policy
 
 VALIDATION_SEED = 500
 """Episodes that watch the training start here: apart from training and from evaluation seeds."""
+
+
+LEAST_DEVIATION = 0.01
+"""A feature that varies less than this is not magnified further."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,9 @@ class OnlineSettings:
     """Transitions that replay holds."""
     start: int = 2_500
     """Steps in replay before the first update."""
+    normalise: bool = True
+    """Learn on observations of mean 0 and deviation 1, by the demonstrations, or by replay at the
+    first update; fixed from then on, and folded into the policy."""
     evaluate_every: int = 10_000
     """Steps between evaluations of the student, rows of metrics and checkpoints."""
     evaluate_episodes: int = 5
@@ -176,6 +184,9 @@ class Online:
         self._update = block(learner)
         self.state = learner.init(jax.random.key(seed), self.spec)
         self._actor = np.asarray(pack(learner.actor(self.state)))
+        o = self.spec.observation_size
+        self._normaliser = Normaliser(np.zeros(o, np.float32), np.ones(o, np.float32))
+        self._normalised = not settings.normalise
         self._weights = controller.init()
         self.steps, self.episodes, self.cumulative_cost = 0, 0, 0.0
         # Since the last row of metrics:
@@ -185,7 +196,8 @@ class Online:
 
     def student(self) -> MLPPolicy:
         """The student with the parameters of the last finished block of updates."""
-        return MLPPolicy.of(unpack(self._actor, self.learner.actor(self.state)))
+        policy = MLPPolicy.of(unpack(self._actor, self.learner.actor(self.state)))
+        return policy.behind(self._normaliser)
 
     # ---- one block -----------------------------------------------------------------------------
 
@@ -194,11 +206,22 @@ class Online:
         rng = np.random.default_rng([self.seed, self.steps])
         updates, theirs = round(s.block * s.updates_per_step), round(s.batch * self._share)
         ours = self._replay.sample(rng, (updates, s.batch - theirs))
-        if not theirs:
-            return ours
-        demonstrations = self._demonstrations.sample(rng, (updates, theirs))
-        pairs = zip(ours, demonstrations, strict=True)
-        return Batch(*(np.concatenate(pair, axis=1) for pair in pairs))
+        if theirs:
+            pairs = zip(ours, self._demonstrations.sample(rng, (updates, theirs)), strict=True)
+            ours = Batch(*(np.concatenate(pair, axis=1) for pair in pairs))
+        return self._normal(ours)
+
+    def _normal(self, batch: Batch) -> Batch:
+        """The batch with normalised observations; the first one decides on the normaliser."""
+        if not self._normalised:
+            source = self._demonstrations if len(self._demonstrations) else self._replay
+            mean, std = source.observations.mean(0), source.observations.std(0)
+            self._normaliser = Normaliser(mean, np.maximum(std, LEAST_DEVIATION))
+            self._normalised = True
+        return batch._replace(
+            observation=self._normaliser(batch.observation),
+            next_observation=self._normaliser(batch.next_observation),
+        )
 
     def _offline(self, watcher: Watcher) -> None:
         """``pretrain`` updates on the demonstrations, before the first step."""
@@ -207,7 +230,7 @@ class Online:
         while done < self._pretrain:
             n = min(size, self._pretrain - done)
             rng = np.random.default_rng([self.seed, self._pretrain, done])
-            batches = self._demonstrations.sample(rng, (n, self.settings.batch))
+            batches = self._normal(self._demonstrations.sample(rng, (n, self.settings.batch)))
             result = self._learn(batches, self._weights["weight"])
             self.state, self._actor = result.state, np.asarray(result.actor)
             done += n
@@ -302,7 +325,12 @@ class Online:
     # ---- the checkpoint ------------------------------------------------------------------------
 
     def _state(self) -> dict[str, Any]:
-        return {"learner": self.state, "actor": self._actor, "rollout": self._rollout.state()}
+        return {
+            "learner": self.state,
+            "actor": self._actor,
+            "normaliser": (self._normaliser.mean, self._normaliser.std),
+            "rollout": self._rollout.state(),
+        }
 
     def _save(self) -> None:
         progress = {
@@ -311,6 +339,7 @@ class Online:
             "cumulative_cost": self.cumulative_cost,
             "recent": len(self._recent),
             "learning": self._learning,
+            "normalised": self._normalised,
             "weights": self._weights,
             "behaviour": self.behaviour.state,
         }
@@ -330,6 +359,8 @@ class Online:
         self.cumulative_cost = progress["cumulative_cost"]
         self._weights, self.behaviour.state = progress["weights"], progress["behaviour"]
         self.state, self._actor = state["learner"], state["actor"]
+        self._normaliser = Normaliser(*state["normaliser"])
+        self._normalised = progress["normalised"]
         self._learning = progress["learning"]
         for number, episode in enumerate(self.run.episodes(self.episodes)):
             self._replay.add_episode(episode)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from handrail.data.windows import Normaliser
 from handrail.types import Draws, Step
 
 LOG_STD_RANGE = (-5.0, 2.0)
@@ -60,6 +61,13 @@ class MLPPolicy:
             card["squashed"],
             deterministic=True,
         )
+
+    def behind(self, normaliser: Normaliser) -> MLPPolicy:
+        """The same policy of raw observations, where this one is of normalised ones: the
+        normaliser is folded into the first layer."""
+        weight = self.weights[0] / normaliser.std[:, None]
+        bias = self.biases[0] - (normaliser.mean / normaliser.std) @ self.weights[0]
+        return replace(self, weights=(weight, *self.weights[1:]), biases=(bias, *self.biases[1:]))
 
     def mode(self) -> MLPPolicy:
         """The same policy acting deterministically."""

@@ -45,6 +45,11 @@ class Replay:
             )
         )
 
+    @property
+    def observations(self) -> np.ndarray:
+        """The observations acted on, (n, O)."""
+        return self._rows.observation[: len(self)]
+
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Batch:
         """Transitions drawn uniformly with replacement, arrays of ``shape`` rows."""
         at = rng.integers(len(self), size=shape)
