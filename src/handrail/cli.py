@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 
 from handrail import __version__
@@ -62,12 +63,16 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(f"unknown command {command!r}; {hint}`handrail --help` lists them")
     try:
         importlib.import_module(f"handrail.commands.{command}").main(rest)
+        sys.stdout.flush()
         return 0
     except Stopped as stopped:
         return _fail(str(stopped), 130)
     except KeyboardInterrupt:
         return _fail("stopped", 130)
-    except BrokenPipeError:
+    except BrokenPipeError:  # `| head` has read enough; nor may the flush at exit complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except HandrailError as error:
         return _fail(str(error))
+    except OSError as error:  # a file that may not be read or written, a full disk
+        return _fail(f"{error.filename or command}: {error.strerror or error}")

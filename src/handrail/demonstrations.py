@@ -7,6 +7,7 @@ GOLD's demonstrations are; ``medium`` is an earlier checkpoint of the same run.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -39,7 +40,7 @@ def expert_path(task: str, level: Level = "expert") -> Path:
     """
     path = ASSETS / task.replace("/", "-") / level
     if not path.is_dir():
-        have = sorted(p.name.replace("-", "/", 1) for p in ASSETS.iterdir() if p.is_dir())
+        have = sorted(p.parent.name.replace("-", "/", 1) for p in ASSETS.glob(f"*/{level}"))
         raise HandrailError(
             f"no {level} is shipped for {task} (there are: {', '.join(have)}); train one with "
             f"`handrail expert {task}` and name it with --policy, or give demonstrations by --demos"
@@ -81,10 +82,11 @@ def roll(
     """
     if episodes < 1:
         raise HandrailError(f"{episodes} episodes: ask for 1 or more")
-    spec = envs.make(task).spec_
-    theirs = load_policy(policy)[1]
-    if (theirs.observation_size, theirs.action_size) != (spec.observation_size, spec.action_size):
-        raise HandrailError(f"{policy} is a policy for {theirs.task}, not for {task}")
+    if seed < 0:
+        raise HandrailError(f"the seed is {seed}; it must be 0 or more")
+    env = envs.make(task)
+    env.close()
+    load_policy(policy, env.spec_)
     return Episodes(tuple(_parallel(task, episodes, policy, deterministic, seed, watcher)), task)
 
 
@@ -93,8 +95,14 @@ def _parallel(
 ) -> Iterator[Episode]:
     watcher.begin("demonstrations", episodes, "episodes")
     end, done = seed + episodes, 0
-    # Processes are spawned: a fork would copy the threads' locks of a started JAX.
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+    # Processes are spawned: a fork would copy the threads' locks of a started JAX. A terminal sends
+    # Ctrl-C to all of them: it is the parent's to answer.
+    with ProcessPoolExecutor(
+        os.cpu_count(),
+        mp_context=get_context("spawn"),
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_IGN),
+    ) as pool:
         chunks = [range(s, min(s + _CHUNK, end)) for s in range(seed, end, _CHUNK)]
         for future in [pool.submit(_play, task, policy, deterministic, chunk) for chunk in chunks]:
             played = future.result()

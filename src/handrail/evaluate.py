@@ -61,10 +61,12 @@ def evaluate(
         batch: environments stepped together; for speed, it changes no episode.
 
     Raises:
-        HandrailError: ``episodes`` or ``batch`` is below 1.
+        HandrailError: ``episodes`` or ``batch`` is below 1, or the seed below 0.
     """
     if episodes < 1 or batch < 1:
         raise HandrailError(f"{episodes} episodes, {batch} at a time: both must be 1 or more")
+    if seed < 0:
+        raise HandrailError(f"the seed is {seed}; it must be 0 or more")
     envs: list[CMDP] = []
     try:
         envs.extend(make_env() for _ in range(min(batch, episodes)))

@@ -58,9 +58,23 @@ class GOLD(OnlineMethod, FromDemonstrations):
             guide = Run.open(guide).settings["method"] if made.is_file() else "guide"
         return f"GOLD ({guide.upper() if guide in ('bc', 'dt') else guide}-IQL)"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.demonstration_share < 1:
+            raise HandrailError(
+                f"demonstration_share is {self.demonstration_share:g}; it must lie in [0, 1)"
+            )
+
     def check(self) -> None:
-        super().check()
+        if self.guide in ("bc", "dt") or self.demonstration_share:
+            super().check()
+        else:  # nothing is asked of demonstrations
+            self.spec()
         if self.guide not in ("bc", "dt"):
+            if not Path(self.guide).is_dir():
+                raise HandrailError(
+                    f"the guide {self.guide!r} is neither dt nor bc, nor a run's or policy's path"
+                )
             _, spec = load_policy(Path(self.guide))
             if spec.task != self.task:
                 raise HandrailError(f"the guide {self.guide} is of {spec.task}, not of {self.task}")
@@ -74,6 +88,7 @@ class GOLD(OnlineMethod, FromDemonstrations):
             self.demonstrations(run, watcher)  # played once, here, where the expert plays them
             common = {
                 "task": self.task,
+                "cost_limit": self.cost_limit,
                 "seed": self.seed,
                 "demos": self.demos or run.path / "demonstrations.hdf5",
             }

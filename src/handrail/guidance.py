@@ -30,11 +30,11 @@ class GuidanceSettings:
 
     schedule: ScheduleName = "prefix_curriculum"
     share: float = 0.6
-    """Part of the run's steps in which the guide acts at all, 0 to 1. (For the curriculum: if
-    every stage advances at once; a stage that waits may double it.)"""
+    """Part of the run's steps in which the guide acts at all, 0 to 1. (The curriculum: where every
+    stage advances at once; stages that wait may double it.)"""
     horizon: int | None = None
-    """H1, steps: the guide's part of an episode at first. None: the guide's mean episode length,
-    which for a task without termination is its horizon (JSRL)."""
+    """H1, steps: the guide's part of an episode at first. None: the task's horizon. (JSRL: the
+    guide's mean episode length, which is the same where no episode terminates.)"""
     stages: int = 10
     """n of JSRL: the prefix shrinks by H1/n at each stage."""
     window: int = 5
@@ -44,12 +44,15 @@ class GuidanceSettings:
     probability: float = 0.9
     """p0 of ``bernoulli_decay``: the guide acts with p0 * exp(-decay * t / T_g) (GOLD's code)."""
     decay: float = 5.0
+    """Of ``bernoulli_decay``, over T_g = share * steps (GOLD's code: 5)."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
             raise HandrailError(f"share is {self.share}; it must lie in (0, 1]")
-        if self.stages < 1 or self.window < 1:
-            raise HandrailError("stages and window must be 1 or more")
+        if self.stages < 1 or self.window < 1 or (self.horizon is not None and self.horizon < 1):
+            raise HandrailError("horizon, stages and window must be 1 or more")
+        if self.decay < 0:
+            raise HandrailError(f"decay is {self.decay}; it must be 0 or more")
         if not 0 <= self.tolerance < 1 or not 0 <= self.probability <= 1:
             raise HandrailError("tolerance and probability must lie between 0 and 1")
 
@@ -95,13 +98,17 @@ class _Prefix:
         return bool((t >= prefix).all())
 
 
+PATIENCE = 4 / 3
+"""Longest stage of the curriculum over its shortest."""
+
+
 @dataclass(frozen=True)
 class PrefixCurriculum(_Prefix):
     """JSRL (arXiv 2204.02372, Alg. 1): h = H1, H1 - H1/n, ..., 0, a stage at a time.
 
     A stage lasts at least share * steps / n and ends when the moving average of the shaped returns
     of its episodes is within ``tolerance`` of the best average so far; at the latest after twice
-    that time, so that the student always comes to act alone. JSRL judges by separate evaluation
+    that time, so that no guide holds a stage for ever. JSRL judges by separate evaluation
     episodes; here the run's own episodes, which are played by the same mixture, serve.
     """
 
@@ -116,14 +123,16 @@ class PrefixCurriculum(_Prefix):
         s = self.settings
         returns = [*state["returns"], shaped_return][-s.window :]
         state = {**state, "returns": returns}
-        if len(returns) < s.window or state["stage"] == s.stages:
+        if state["stage"] == s.stages:
             return state
-        mean = sum(returns) / len(returns)
-        best = mean if state["best"] is None else max(mean, state["best"])
         pace = s.share * self.steps / s.stages
         waited = steps - state["since"]
-        good = mean >= best - s.tolerance * abs(best)
-        if (good and waited >= pace) or waited >= 2 * pace:
+        best, good = state["best"], False
+        if len(returns) == s.window:
+            mean = sum(returns) / len(returns)
+            best = mean if best is None else max(mean, best)
+            good = mean >= best - s.tolerance * abs(best)
+        if (good and waited >= pace) or waited >= PATIENCE * pace:
             return {"stage": state["stage"] + 1, "since": steps, "best": best, "returns": []}
         return {**state, "best": best}
 
@@ -138,7 +147,8 @@ class PrefixRandom(_Prefix):
     def prefix(self, state, steps, uniform):
         if steps >= self.settings.share * self.steps:
             return np.zeros(len(uniform), int)
-        return np.floor(uniform * (self.horizon + 1)).astype(int)
+        h = np.floor(uniform * (self.horizon + 1)).astype(int)
+        return np.minimum(h, self.horizon)  # float32 rounds the largest draws up to 1
 
     def observe(self, state, shaped_return, steps):
         return state

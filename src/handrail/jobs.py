@@ -59,7 +59,11 @@ def method_of(run: Run) -> Method:
     name = settings.pop("method", None)
     if name not in METHODS:
         raise HandrailError(f"{run.path}: unknown method {name!r}; use the version that began it")
-    return _build(METHODS[name], settings, run.path / "settings.toml")
+    file = run.path / "settings.toml"
+    try:
+        return _build(METHODS[name], settings, file)
+    except (TypeError, ValueError) as error:
+        raise HandrailError(f"{file} is damaged: {error}; restore it") from error
 
 
 def _build(cls: type, values: dict[str, Any], file: Path) -> Any:
@@ -107,6 +111,8 @@ def draw(paths: list[Path], out: Path) -> list[Path]:
     Raises:
         HandrailError: a run is not complete, or the runs are of different tasks.
     """
+    if not paths:
+        raise HandrailError("there is no run to draw; name one or more")
     curves: dict[str, list[Path]] = {}
     points: dict[str, list[tuple[float, float]]] = {}
     tasks, limit = set(), 0.0

@@ -56,7 +56,7 @@ class Method(ABC):
     """The run's directory; None: runs/METHOD-TASK-SEED."""
 
     def __post_init__(self) -> None:
-        if self.cost_limit is not None and self.cost_limit < 0:
+        if self.cost_limit is not None and not self.cost_limit >= 0:  # nor NaN
             raise HandrailError(f"the cost limit is {self.cost_limit:g}; it must be 0 or more")
         if self.seed < 0:
             raise HandrailError(f"the seed is {self.seed}; it must be 0 or more")
@@ -170,6 +170,11 @@ class BC(FromDemonstrations):
         return MLPPolicy.of(learner.actor(state)).mode()
 
 
+def _require_weight(cost_weight: float) -> None:
+    if not cost_weight >= 0:  # nor NaN
+        raise HandrailError(f"the cost weight is {cost_weight:g}; it must be 0 or more")
+
+
 @dataclass(frozen=True, kw_only=True)
 class DT(FromDemonstrations):
     """The decision transformer: GOLD's guide."""
@@ -178,6 +183,10 @@ class DT(FromDemonstrations):
     cost_weight: float = 2.0
     """w >= 0 of the shaped reward r - w c that returns-to-go are made of."""
     dt: OmitArgPrefixes[dt.DTSettings] = field(default_factory=dt.DTSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_weight(self.cost_weight)
 
     def train(self, run: Run, watcher: Watcher) -> Storable:
         demonstrations, spec = self.demonstrations(run, watcher), self.spec()
@@ -224,8 +233,7 @@ class OnlineMethod(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.cost_weight < 0:
-            raise HandrailError(f"the cost weight is {self.cost_weight:g}; it must be 0 or more")
+        _require_weight(self.cost_weight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,6 +254,11 @@ class IQL(OnlineMethod):
     @property
     def label(self) -> str:
         return "IQL (demos)" if self.demos else "IQL"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.demonstration_share < 1 or self.pretrain < 0:
+            raise HandrailError("demonstration_share must lie in [0, 1), pretrain be 0 or more")
 
     def check(self) -> None:
         super().check()

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from handrail.errors import HandrailError
+
 State = dict[str, Any]
 
 
@@ -54,6 +56,13 @@ class Ramp:
     """Change of w for each unit of cost and episode; 0: w stays where the ramp ends."""
     ease_cost: float = 3.0
     least: float = 1.5
+
+    def __post_init__(self) -> None:
+        for name in ("ramp_steps", "window"):
+            if getattr(self, name) < 1:
+                raise HandrailError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        if self.weight < 0 or self.least < 0 or self.ease_rate < 0:
+            raise HandrailError("weight, least and ease_rate must be 0 or more")
 
     def init(self) -> State:
         return {"weight": 0.0, "started": None, "full": False, "returns": [], "costs": []}

@@ -55,9 +55,10 @@ def fit(
         if done % checkpoint_every == 0 or done == updates:
             row = {name: float(value) for name, value in metrics.items()}
             run.log(done, row)
-        if done % checkpoint_every == 0 or done == updates or watcher.stopping:
+        stopping = watcher.stopping  # read once: Ctrl-C may come between save and raise
+        if done % checkpoint_every == 0 or done == updates or stopping:
             run.save({"step": done}, state)
         watcher.advance(done, row)
-        if watcher.stopping and done < updates:
+        if stopping and done < updates:
             raise Stopped(f"{what} stopped at update {done:,} of {updates:,}")
     return state

@@ -66,7 +66,10 @@ class OnlineSettings:
     """Keep the policy of every evaluation, as policy/step-N."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "environments", "block", "batch", "buffer", "evaluate_every"):
+        for name in (
+            *("steps", "environments", "block", "batch", "buffer", "start"),
+            *("evaluate_every", "evaluate_episodes"),
+        ):
             if getattr(self, name) < 1:
                 raise HandrailError(f"{name} is {getattr(self, name)}; it must be 1 or more")
         if self.block % self.environments:
@@ -287,10 +290,11 @@ class Online:
                 due = self.steps % s.evaluate_every == 0 or self.steps >= s.steps
                 if due:
                     self._log()
-                if due or watcher.stopping:
+                stopping = watcher.stopping  # read once: Ctrl-C may come between save and raise
+                if due or stopping:
                     self._save()
                 watcher.advance(self.steps, self.latest)
-                if watcher.stopping and self.steps < s.steps:
+                if stopping and self.steps < s.steps:
                     raise Stopped(f"stopped at step {self.steps:,} of {s.steps:,}")
 
     def _log(self) -> None:

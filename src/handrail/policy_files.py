@@ -26,14 +26,16 @@ def save_policy(policy: Storable, path: Path, spec: Spec) -> None:
     write_policy(path, arrays, {**card, "spec": asdict(spec)})
 
 
-def load_policy(path: Path) -> tuple[Storable, Spec]:
+def load_policy(path: Path, spec: Spec | None = None) -> tuple[Storable, Spec]:
     """A policy, acting deterministically, and the sizes of its task.
 
     Args:
         path: the policy's directory, or that of a run that has one.
+        spec: of the task that it is to act in, where that may be another.
 
     Raises:
-        HandrailError: there is none (yet), it is damaged, or of another version or unknown kind.
+        HandrailError: there is none (yet), it is damaged, of another version or unknown kind, or
+            its sizes are not those of ``spec``.
     """
     if (path / "settings.toml").is_file():
         if not (path / "policy" / "card.json").is_file():
@@ -41,9 +43,9 @@ def load_policy(path: Path) -> tuple[Storable, Spec]:
                 f"{path} has no policy yet; finish it with `handrail resume {path}`"
             )
         path = path / "policy"
-    arrays, card = read_policy(path)
-    kind = card.get("kind")
     try:
+        arrays, card = read_policy(path)
+        kind = card.get("kind")
         if kind == "mlp":
             policy: Storable = MLPPolicy.from_arrays(arrays, card)
         elif kind == "decision-transformer":
@@ -52,6 +54,14 @@ def load_policy(path: Path) -> tuple[Storable, Spec]:
             policy = DTPolicy.from_arrays(arrays, card)
         else:
             raise HandrailError(f"{path} holds a policy of unknown kind {kind!r}")
-        return policy, Spec.of(card["spec"])
-    except KeyError as missing:
-        raise HandrailError(f"{path} is damaged: {missing} is missing; restore it") from missing
+        theirs = Spec.of(card["spec"])
+    except (KeyError, TypeError) as error:
+        raise HandrailError(f"{path} is damaged ({error!r}); restore it") from error
+    for name in ("observation_size", "action_size"):
+        have, want = getattr(theirs, name), getattr(spec or theirs, name)
+        if have != want:
+            raise HandrailError(
+                f"{path} is a policy of {theirs.task}, whose {name.replace('_', ' ')} is {have}; "
+                f"that of {spec.task} is {want}"
+            )
+    return policy, theirs

@@ -74,6 +74,6 @@ def read_rows(file: Path) -> list[dict[str, str]]:
     with file.open(newline="") as lines:
         reader = csv.DictReader(lines)
         rows = list(reader)
-        if tuple(reader.fieldnames or ()) != COLUMNS:
+        if tuple(reader.fieldnames or ()) != COLUMNS or any(None in row for row in rows):
             raise HandrailError(f"{file} is no table of results: its columns are others")
     return rows

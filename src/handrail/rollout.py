@@ -171,6 +171,8 @@ class Rollout:
 
 def play(policy: Policy, envs: Sequence[CMDP], seeds: Sequence[int]) -> Iterator[Episode]:
     """Play one episode for each seed and yield them in the order of the seeds."""
+    if not seeds:
+        return
     rollout = Rollout(envs[: len(seeds)], lambda i: seeds[i] if i < len(seeds) else None)
     waiting: dict[int, Episode] = {}
     wanted = 0

@@ -2,17 +2,53 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import inspect
+import io
+import itertools
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import tyro
 
+from handrail.errors import HandrailError
+
 
 def parse(target: Callable[..., Any], argv: list[str], command: str) -> Any:
-    """Call ``target`` with the arguments; unknown or malformed ones exit with code 2."""
-    config = (tyro.conf.FlagConversionOff,) if False else ()
-    return tyro.cli(target, args=argv, prog=f"handrail {command}", config=config)
+    """Call ``target`` with the arguments.
+
+    Raises:
+        HandrailError: one is unknown, missing or malformed.
+        SystemExit: it was asked for help.
+    """
+    later = target
+    if inspect.isfunction(target):  # what it prints is its own: it runs when tyro is done
+
+        @functools.wraps(target)
+        def later(*args: Any, **kwargs: Any) -> Any:
+            return functools.partial(target, *args, **kwargs)
+
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            made = tyro.cli(later, args=argv, prog=f"handrail {command}")
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise HandrailError(_in_a_line(complaint.getvalue(), command)) from None
+    return made if later is target else made()
+
+
+def _in_a_line(box: str, command: str) -> str:
+    """The first paragraph of the box in which tyro complains, and the option that comes close."""
+    rows = [row.strip("│ ") for row in box.splitlines()[1:-1]]
+    said = " ".join(itertools.takewhile(lambda row: not row.startswith("─"), rows))
+    near = re.search(r"Perhaps you meant: +(--[^ ,]+)", " ".join(rows))
+    hint = f"; did you mean {near[1]}?" if near else ""
+    return f"{said}{hint}; `handrail {command} --help` lists the options"
 
 
 def show(value: dict[str, Any], table: Any, *, as_json: bool) -> None:

@@ -42,7 +42,7 @@ def evaluate_(
         json: one JSON object instead of a table.
         append: add a row to this table of results (CSV); a run's only.
     """
-    if cost_limit is not None and cost_limit < 0:
+    if cost_limit is not None and not cost_limit >= 0:
         raise HandrailError(f"the cost limit is {cost_limit:g}; it must be 0 or more")
     if not path.exists():
         raise HandrailError(f"{path}: there is no such run, policy or data set")
@@ -52,7 +52,8 @@ def evaluate_(
     if run is None and not (path / "card.json").is_file():
         found = _demonstrations(sources.read(path), episodes, cost_limit, task)
     else:
-        policy, spec = load_policy(path)
+        other = envs.make(task) if task else None
+        policy, spec = load_policy(path, other.spec_ if other else None)
         method = method_of(run) if run else None
         if cost_limit is None and method is not None:
             cost_limit = method.cost_limit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import json as json_
 from dataclasses import asdict
 
 from handrail import envs
@@ -14,13 +14,13 @@ def main(argv: list[str]) -> None:
     parse(tasks, argv, "tasks")
 
 
-def tasks(json_: bool = False) -> None:
+def tasks(json: bool = False) -> None:
     """The tasks: observation and action sizes, horizon in steps, default cost limit, what costs.
 
     Besides these, gym/ID is any registered Gymnasium id whose steps carry info["cost"].
 
     Args:
-        json_: one JSON object a line instead of a table.
+        json: one JSON object a line instead of a table.
     """
     rows, missing = [], ""
     for task in envs.tasks():
@@ -34,9 +34,9 @@ def tasks(json_: bool = False) -> None:
         except HandrailError as error:  # its suite is not installed
             missing, sizes = str(error), (None, None)
         rows.append((task, *sizes))
-    if json_:
+    if json:
         for task, o, a in rows:
-            print(json.dumps({**asdict(task), "observations": o, "actions": a}))
+            print(json_.dumps({**asdict(task), "observations": o, "actions": a}))
         return
     from rich.console import Console
     from rich.table import Table
