@@ -31,7 +31,7 @@ class GuidanceSettings:
     schedule: ScheduleName = "prefix_curriculum"
     share: float = 0.6
     """Part of the run's steps in which the guide acts at all, 0 to 1. (The curriculum: where every
-    stage advances at once; stages that wait may double it.)"""
+    stage advances at once; stages that wait may make it a third longer.)"""
     horizon: int | None = None
     """H1, steps: the guide's part of an episode at first. None: the task's horizon. (JSRL: the
     guide's mean episode length, which is the same where no episode terminates.)"""
@@ -107,9 +107,10 @@ class PrefixCurriculum(_Prefix):
     """JSRL (arXiv 2204.02372, Alg. 1): h = H1, H1 - H1/n, ..., 0, a stage at a time.
 
     A stage lasts at least share * steps / n and ends when the moving average of the shaped returns
-    of its episodes is within ``tolerance`` of the best average so far; at the latest after twice
-    that time, so that no guide holds a stage for ever. JSRL judges by separate evaluation
-    episodes; here the run's own episodes, which are played by the same mixture, serve.
+    of its episodes is within ``tolerance`` of the best average so far; at the latest after a third
+    more, so that the student comes to act alone before the run is over. JSRL judges by separate
+    evaluation episodes; here the run's own episodes, played by the same mixture, serve. They end
+    seldom; so that this does not add up, a stage begins when the one before it was due to end.
     """
 
     def init(self) -> State:
@@ -132,8 +133,10 @@ class PrefixCurriculum(_Prefix):
             mean = sum(returns) / len(returns)
             best = mean if best is None else max(mean, best)
             good = mean >= best - s.tolerance * abs(best)
-        if (good and waited >= pace) or waited >= PATIENCE * pace:
-            return {"stage": state["stage"] + 1, "since": steps, "best": best, "returns": []}
+        due = pace if good else PATIENCE * pace
+        if waited >= due:
+            since = state["since"] + due
+            return {"stage": state["stage"] + 1, "since": since, "best": best, "returns": []}
         return {**state, "best": best}
 
 
