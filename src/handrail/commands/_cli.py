@@ -47,8 +47,8 @@ def _in_a_line(box: str, command: str) -> str:
     rows = [row.strip("│ ") for row in box.splitlines()[1:-1]]
     said = " ".join(itertools.takewhile(lambda row: not row.startswith("─"), rows))
     near = re.search(r"Perhaps you meant: +(--[^ ,]+)", " ".join(rows))
-    hint = f"; did you mean {near[1]}?" if near else ""
-    return f"{said}{hint}; `handrail {command} --help` lists the options"
+    hint = f"did you mean {near[1]}? " if near else ""
+    return f"{said.rstrip('.')}; {hint}`handrail {command} --help` lists the options"
 
 
 def show(value: dict[str, Any], table: Any, *, as_json: bool) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from handrail import demonstrations, envs
 from handrail.commands._cli import parse
@@ -20,7 +20,7 @@ def main(argv: list[str]) -> None:
 
 
 def demos(
-    task: Positional[str],
+    task: Annotated[Positional[str], arg(metavar="TASK")],
     out: Path,
     episodes: int = 200,
     seed: int = demonstrations.SEED,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from handrail.commands._cli import parse
 from handrail.jobs import draw
@@ -14,7 +15,9 @@ def main(argv: list[str]) -> None:
     parse(figures, argv, "figures")
 
 
-def figures(runs: Positional[tuple[Path, ...]], out: Path) -> None:
+def figures(
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...")], out: Path
+) -> None:
     """Draw complete runs of one task together: learning curves, and the reward-cost plane.
 
     Runs of one method (its seeds) make one line with a band.
