@@ -9,11 +9,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import jax
 import numpy as np
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from handrail import envs
 from handrail.data import sources
@@ -46,7 +46,7 @@ class Method(ABC):
     name: ClassVar[str]
     """On the command line, and in settings.toml."""
 
-    task: Positional[str]
+    task: Annotated[Positional[str], arg(metavar="TASK")]
     """suite/Name; `handrail tasks` lists them."""
     cost_limit: float | None = None
     """Limit of an episode's undiscounted cost; evaluations are judged by it. None: the task's."""
