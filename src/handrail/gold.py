@@ -121,4 +121,4 @@ class GOLD(OnlineMethod, FromDemonstrations):
             demonstration_share=share,
         )
         online.train(watcher)
-        return online.student().mode()
+        return online.best().mode()

@@ -280,7 +280,7 @@ class IQL(OnlineMethod):
             pretrain=self.pretrain if self.demos else 0,
         )
         online.train(watcher)
-        return online.student().mode()
+        return online.best().mode()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,4 +316,4 @@ class Expert(Method):
             seed=self.seed,
         )
         online.train(watcher)
-        return online.student().mode()
+        return online.best().mode()

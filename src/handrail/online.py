@@ -187,6 +187,7 @@ class Online:
         self._update = block(learner)
         self.state = learner.init(jax.random.key(seed), self.spec)
         self._actor = np.asarray(pack(learner.actor(self.state)))
+        self._best, self._best_actor = -np.inf, self._actor
         o = self.spec.observation_size
         self._normaliser = Normaliser(np.zeros(o, np.float32), np.ones(o, np.float32))
         self._normalised = not settings.normalise
@@ -199,7 +200,15 @@ class Online:
 
     def student(self) -> MLPPolicy:
         """The student with the parameters of the last finished block of updates."""
-        policy = MLPPolicy.of(unpack(self._actor, self.learner.actor(self.state)))
+        return self._policy(self._actor)
+
+    def best(self) -> MLPPolicy:
+        """The student of the evaluation with the best shaped return: what a run ends in. A cost
+        that begins at a line makes the last parameters a matter of luck."""
+        return self._policy(self._best_actor)
+
+    def _policy(self, actor: np.ndarray) -> MLPPolicy:
+        policy = MLPPolicy.of(unpack(actor, self.learner.actor(self.state)))
         return policy.behind(self._normaliser)
 
     # ---- one block -----------------------------------------------------------------------------
@@ -305,6 +314,10 @@ class Online:
                 range(VALIDATION_SEED, VALIDATION_SEED + self.settings.evaluate_episodes),
             )
         )
+        weight = self._weights["weight"]
+        shaped = float(np.mean([e.return_ - weight * e.cost for e in watched]))
+        if shaped > self._best:
+            self._best, self._best_actor = shaped, self._actor
         row: Metrics = {
             "eval/return": np.mean([e.return_ for e in watched]),
             "eval/cost": np.mean([e.cost for e in watched]),
@@ -332,6 +345,7 @@ class Online:
         return {
             "learner": self.state,
             "actor": self._actor,
+            "best": self._best_actor,
             "normaliser": (self._normaliser.mean, self._normaliser.std),
             "rollout": self._rollout.state(),
         }
@@ -343,6 +357,7 @@ class Online:
             "cumulative_cost": self.cumulative_cost,
             "recent": len(self._recent),
             "learning": self._learning,
+            "best": self._best,
             "normalised": self._normalised,
             "weights": self._weights,
             "behaviour": self.behaviour.state,
@@ -363,6 +378,7 @@ class Online:
         self.cumulative_cost = progress["cumulative_cost"]
         self._weights, self.behaviour.state = progress["weights"], progress["behaviour"]
         self.state, self._actor = state["learner"], state["actor"]
+        self._best, self._best_actor = progress["best"], state["best"]
         self._normaliser = Normaliser(*state["normaliser"])
         self._normalised = progress["normalised"]
         self._learning = progress["learning"]
