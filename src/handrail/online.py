@@ -187,7 +187,8 @@ class Online:
         self._update = block(learner)
         self.state = learner.init(jax.random.key(seed), self.spec)
         self._actor = np.asarray(pack(learner.actor(self.state)))
-        self._best, self._best_actor = -np.inf, self._actor
+        self._best: list[float] | None = None  # return and cost of the best evaluation
+        self._best_actor = self._actor
         o = self.spec.observation_size
         self._normaliser = Normaliser(np.zeros(o, np.float32), np.ones(o, np.float32))
         self._normalised = not settings.normalise
@@ -204,7 +205,10 @@ class Online:
 
     def best(self) -> MLPPolicy:
         """The student of the evaluation with the best shaped return: what a run ends in. A cost
-        that begins at a line makes the last parameters a matter of luck."""
+        that begins at a line makes the last parameters a matter of luck.
+
+        Where a controller moves the weight, evaluations are compared by the weight of the later.
+        """
         return self._policy(self._best_actor)
 
     def _policy(self, actor: np.ndarray) -> MLPPolicy:
@@ -314,13 +318,15 @@ class Online:
                 range(VALIDATION_SEED, VALIDATION_SEED + self.settings.evaluate_episodes),
             )
         )
-        weight = self._weights["weight"]
-        shaped = float(np.mean([e.return_ - weight * e.cost for e in watched]))
-        if shaped > self._best:
-            self._best, self._best_actor = shaped, self._actor
+        found = [
+            float(np.mean([getattr(e, name) for e in watched])) for name in ("return_", "cost")
+        ]
+        best, weight = self._best, self._weights["weight"]
+        if best is None or found[0] - weight * found[1] > best[0] - weight * best[1]:
+            self._best, self._best_actor = found, self._actor
         row: Metrics = {
-            "eval/return": np.mean([e.return_ for e in watched]),
-            "eval/cost": np.mean([e.cost for e in watched]),
+            "eval/return": found[0],
+            "eval/cost": found[1],
             "eval/return_min": min(e.return_ for e in watched),
         }
         if self._recent:
