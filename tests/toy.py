@@ -1,0 +1,89 @@
+"""A tiny task with a cost, as a user's own module would register it: ``gym/toy:Toy-v0``.
+
+A point on a line earns its position and pays in the zone beyond 0.5, so that a return of more than
+half a unit a step costs. ``ToyEnds-v0`` ends at a step that each episode draws, from 3 on;
+``ToyForgets-v0`` does not repeat itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from handrail import envs
+from handrail.data import sources
+from handrail.data.episodes import Episodes
+from handrail.rollout import play
+from handrail.types import Draws, Step
+
+TOY, ENDS, FORGETS = (f"gym/toy:{name}-v0" for name in ("Toy", "ToyEnds", "ToyForgets"))
+HORIZON = 20
+EDGE = 0.5
+
+
+class Toy(gymnasium.Env):
+    """Observes position, speed, and the part of the horizon that is over."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float32)
+    action_space = gymnasium.spaces.Box(-2.0, 2.0, (1,), np.float32)  # not the unit box
+
+    _resets = itertools.count()
+
+    def __init__(self, ends: bool = False, forgets: bool = False):
+        self.ends, self.forgets = ends, forgets
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        super().reset(seed=seed)
+        self.x, self.v, self.t = self.np_random.uniform(-0.5, 0.5), 0.0, 0
+        self.end = self.np_random.integers(3, HORIZON) if self.ends else HORIZON + 1
+        if self.forgets:
+            self.x += 1e-3 * next(self._resets)
+        return self._observation(), {}
+
+    def step(self, action: np.ndarray):
+        self.v = 0.5 * self.v + 0.1 * float(action[0])
+        self.x, self.t = self.x + self.v, self.t + 1
+        info = {"cost": float(self.x > EDGE)}
+        return self._observation(), self.x, self.t >= self.end, self.t >= HORIZON, info
+
+    def _observation(self) -> np.ndarray:
+        return np.array([self.x, self.v, self.t / HORIZON], np.float32)
+
+
+for _name, _options in (
+    ("Toy", {}),
+    ("ToyEnds", {"ends": True}),
+    ("ToyForgets", {"forgets": True}),
+):
+    gymnasium.register(f"{_name}-v0", Toy, max_episode_steps=HORIZON, kwargs=_options)
+
+
+@dataclass(frozen=True)
+class Steady:
+    """Goes to ``goal`` with some noise; remembers in its carry how often it was asked."""
+
+    goal: float = 0.3
+    noise: float = 0.2
+
+    def initial(self, batch: int) -> np.ndarray:
+        return np.zeros(batch, int)
+
+    def act(self, carry: Any, step: Step, draws: Draws) -> tuple[np.ndarray, Any]:
+        x, v = step.observation[:, 0], step.observation[:, 1]
+        action = 3 * (self.goal - x) - 2 * v + self.noise * draws.normal[:, 0]
+        return np.clip(action, -1, 1)[:, None].astype(np.float32), carry + 1
+
+
+def demonstrations(task: str = TOY, episodes: int = 8, seed: int = 0) -> Episodes:
+    played = play(Steady(), [envs.make(task)], range(seed, seed + episodes))
+    return Episodes(tuple(played), task)
+
+
+def demonstration_file(path: Path, task: str = TOY, episodes: int = 8) -> Path:
+    sources.write(demonstrations(task, episodes), path)
+    return path
