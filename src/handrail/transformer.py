@@ -236,7 +236,7 @@ def _read_config(file: Path) -> dict[str, Any]:
         raise HandrailError(f"{file} is missing; it stands beside GPT-2's model.safetensors")
     try:
         config = json.loads(file.read_text("utf-8"))
-        values = {name: int(config[name]) for name in ("n_embd", "n_head", "n_layer")}
+        values: dict[str, Any] = {k: int(config[k]) for k in ("n_embd", "n_head", "n_layer")}
         values["eps"] = float(config.get("layer_norm_epsilon", 1e-5))
         activation = config.get("activation_function", "gelu_new")
         inner = config.get("n_inner") or 4 * values["n_embd"]

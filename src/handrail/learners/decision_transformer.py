@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Float32, Int32, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, Float32, Int32, PRNGKeyArray
 
 from handrail.data.windows import Normaliser
 from handrail.errors import HandrailError
@@ -138,6 +138,7 @@ class DecisionTransformer(eqx.Module):
 
         ``window.action`` at the last step is not read: it is what is asked for.
         """
+        window = Window(*map(jnp.asarray, window))
         b, k = window.mask.shape
         d = self.time.shape[1]
         drop = drop or (lambda x: x)
@@ -157,12 +158,12 @@ class DecisionTransformer(eqx.Module):
         return jnp.tanh(action) if self.tanh else action
 
 
-def _sees(mask: Float[Array, "B K"]) -> Array:
+def _sees(mask: Float[Array, "B K"]) -> Bool[Array, "B T T"]:
     """Which token sees which, (B, T, T): those not after it in time, and no padding."""
     step = np.arange(mask.shape[1])
     order = np.concatenate([3 * step + 1, 3 * step, 3 * step + 2])[:-1]
     valid = jnp.concatenate([mask, mask, mask], axis=1)[:, :-1] > 0
-    return (order[:, None] >= order[None])[None] & valid[:, None]
+    return jnp.asarray(order[:, None] >= order[None])[None] & valid[:, None]
 
 
 # -- training ------------------------------------------------------------------------------------
@@ -188,12 +189,17 @@ def init(settings: DTSettings, key: PRNGKeyArray, spec: Spec) -> DTState:
     o, a = spec.observation_size, spec.action_size
     net = DecisionTransformer.of(o, a, spec.horizon, blocks, ln_f, tanh=settings.tanh, key=k2)
 
-    def rate(count: Array) -> Array:
-        return settings.learning_rate * jnp.minimum(1.0, (count + 1) / max(settings.warmup, 1))
+    def rate(count: ArrayLike) -> Array:
+        return settings.learning_rate * jnp.minimum(
+            1.0, (jnp.asarray(count) + 1) / max(settings.warmup, 1)
+        )
 
-    optimiser = optax.chain(
-        optax.clip_by_global_norm(settings.clip),
-        optax.adamw(rate, weight_decay=settings.weight_decay),
+    # As one vector: leaf by leaf, the optimiser takes longer to compile than the gradient.
+    optimiser = optax.flatten(
+        optax.chain(
+            optax.clip_by_global_norm(settings.clip),
+            optax.adamw(rate, weight_decay=settings.weight_decay),
+        )
     )
     return DTState(Trained.of(net, optimiser), key)
 
@@ -387,11 +393,15 @@ def _named(net: DecisionTransformer) -> dict[str, Any]:
 
 def _skeleton(card: dict[str, Any]) -> DecisionTransformer:
     key = jax.random.key(0)
-    sizes = (card[k] for k in ("layers", "embed", "heads", "activation", "eps"))
+    layers, width, heads, activation, eps = (
+        card[k] for k in ("layers", "embed", "heads", "activation", "eps")
+    )
     return DecisionTransformer.of(
-        *(card[k] for k in ("observation_size", "action_size", "horizon")),
-        fresh(*sizes, key=key),
-        LayerNorm.of(card["embed"], card["eps"]),
+        card["observation_size"],
+        card["action_size"],
+        card["horizon"],
+        fresh(layers, width, heads, activation, eps, key=key),
+        LayerNorm.of(width, eps),
         tanh=card["tanh"],
         key=key,
     )
