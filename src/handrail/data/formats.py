@@ -266,7 +266,11 @@ def episode_bytes(episode: Episode, task: str | None) -> bytes:
     if episode.seed is not None:
         metadata["seed"] = str(episode.seed)
     arrays = {key: np.ascontiguousarray(getattr(episode, key), np.float32) for key in ARRAYS}
-    return save(arrays, metadata)
+    data = save(arrays, metadata)
+    # safetensors shuffles the metadata anew in each file; the same episode must be the same bytes.
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":"))
+    return data[:8] + header.encode().ljust(end - 8) + data[end:]
 
 
 LOADERS: dict[str, Callable[[Path], Loaded]] = {
