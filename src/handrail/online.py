@@ -180,7 +180,7 @@ class Online:
         self.spec = self._envs[0].spec_
         self._rollout = Rollout(self._envs, lambda number: episode_seed(seed, number))
         self._replay = Replay(min(settings.buffer, settings.steps + self.spec.horizon), self.spec)
-        self._share, self._pretrain = demonstration_share, pretrain
+        self._share, self._pretrain, self._pretrained = demonstration_share, pretrain, 0
         self._demonstrations = Replay(demonstrations.steps if demonstrations else 1, self.spec)
         for episode in demonstrations.require(self.spec) if demonstrations else ():
             self._demonstrations.add_episode(episode)
@@ -192,6 +192,7 @@ class Online:
         o = self.spec.observation_size
         self._normaliser = Normaliser(np.zeros(o, np.float32), np.ones(o, np.float32))
         self._normalised = not settings.normalise
+        self._rollout.carry = behaviour.policy(self.student(), 0).initial(settings.environments)
         self._weights = controller.init()
         self.steps, self.episodes, self.cumulative_cost = 0, 0, 0.0
         # Since the last row of metrics:
@@ -234,6 +235,7 @@ class Online:
             mean, std = source.observations.mean(0), source.observations.std(0)
             self._normaliser = Normaliser(mean, np.maximum(std, LEAST_DEVIATION))
             self._normalised = True
+            self._best = None  # of a policy without the normaliser
         return batch._replace(
             observation=self._normaliser(batch.observation),
             next_observation=self._normaliser(batch.next_observation),
@@ -241,18 +243,18 @@ class Online:
 
     def _offline(self, watcher: Watcher) -> None:
         """``pretrain`` updates on the demonstrations, before the first step."""
-        size, done = 100, 0
-        watcher.begin("pre-training", self._pretrain, "updates")
-        while done < self._pretrain:
-            n = min(size, self._pretrain - done)
+        watcher.begin("pre-training", self._pretrain, "updates", self._pretrained)
+        while (done := self._pretrained) < self._pretrain:
+            n = min(100, self._pretrain - done)
             rng = np.random.default_rng([self.seed, self._pretrain, done])
             batches = self._normal(self._demonstrations.sample(rng, (n, self.settings.batch)))
             result = self._learn(batches, self._weights["weight"])
             self.state, self._actor = result.state, np.asarray(result.actor)
-            done += n
-            watcher.advance(done, {})
+            self._pretrained += n
+            watcher.advance(self._pretrained, {})
             if watcher.stopping:
-                raise Stopped("stopped before the first step")
+                self._save()
+                raise Stopped(f"pre-training stopped at update {self._pretrained:,}")
 
     def _learn(self, batches: Batch, weight: float):
         return jax.block_until_ready(self._update(self.state, batches, weight))
@@ -286,7 +288,8 @@ class Online:
             Stopped: the watcher asked for it; a checkpoint was written.
         """
         s = self.settings
-        if not self._restore() and self._pretrain:
+        self._restore()
+        if self._pretrained < self._pretrain:
             self._offline(watcher)
         watcher.begin(self.learner.name, s.steps, "steps", self.steps)
         with ThreadPoolExecutor(1, thread_name_prefix="learner") as worker:
@@ -359,6 +362,7 @@ class Online:
     def _save(self) -> None:
         progress = {
             "step": self.steps,
+            "pretrained": self._pretrained,
             "episodes": self.episodes,
             "cumulative_cost": self.cumulative_cost,
             "recent": len(self._recent),
@@ -370,16 +374,13 @@ class Online:
         }
         self.run.save(progress, self._state())
 
-    def _restore(self) -> bool:
-        """Go back to the run's last checkpoint; False, and the beginning, where there is none."""
-        like = self._state()
-        like["rollout"]["carry"] = self.behaviour.policy(self.student(), 0).initial(
-            self.settings.environments
-        )
-        loaded = self.run.load(like)
+    def _restore(self) -> None:
+        """Go back to the run's last checkpoint; to the beginning, where there is none."""
+        loaded = self.run.load(self._state())
         if loaded is None:
-            return False
+            return
         progress, state = loaded
+        self._pretrained = progress.get("pretrained", self._pretrain)
         self.steps, self.episodes = progress["step"], progress["episodes"]
         self.cumulative_cost = progress["cumulative_cost"]
         self._weights, self.behaviour.state = progress["weights"], progress["behaviour"]
@@ -393,4 +394,3 @@ class Online:
             if number >= self.episodes - progress["recent"]:
                 self._recent.append(episode)
         self._rollout.restore(state["rollout"])
-        return True
