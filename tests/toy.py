@@ -7,7 +7,12 @@ half a unit a step costs. ``ToyEnds-v0`` ends at a step that each episode draws,
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,3 +92,45 @@ def demonstrations(task: str = TOY, episodes: int = 8, seed: int = 0) -> Episode
 def demonstration_file(path: Path, task: str = TOY, episodes: int = 8) -> Path:
     sources.write(demonstrations(task, episodes), path)
     return path
+
+
+def _keep_compiled(directory: Path) -> dict[str, Any]:
+    """JAX's settings under which all that is compiled is kept there for the next to ask."""
+    return {
+        "jax_compilation_cache_dir": str(directory),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+
+
+@contextlib.contextmanager
+def compiled_once(directory: Path) -> Iterator[Path]:
+    """Within it what was compiled is read back from ``directory``, by subprocesses too."""
+    import jax
+    from jax.experimental.compilation_cache import compilation_cache
+
+    settings = _keep_compiled(directory)
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    try:
+        yield directory
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+
+
+def handrail(*arguments: object, cache: Path | None = None) -> subprocess.Popen:
+    """The command in a process of its own, as a user types it."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    if cache is not None:
+        environment |= {name.upper(): str(value) for name, value in _keep_compiled(cache).items()}
+    return subprocess.Popen(
+        [Path(sys.executable).parent / "handrail", *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

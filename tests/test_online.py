@@ -1,0 +1,335 @@
+"""The online loop: the same bits whether it runs through or is broken off, and what acts when."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import toy
+
+from handrail import envs
+from handrail.data.replay import Replay
+from handrail.errors import Stopped
+from handrail.gold import GOLD
+from handrail.guidance import GuidanceSettings
+from handrail.learners import iql
+from handrail.learners.bc import BCSettings
+from handrail.learners.decision_transformer import DTSettings
+from handrail.learners.sac import SACSettings
+from handrail.methods import IQL, Expert, Method
+from handrail.multipliers import Fixed, Ramp
+from handrail.online import Alone, Online, OnlineSettings
+from handrail.policies import MLPPolicy
+from handrail.progress import Watcher
+from handrail.runs import Run, read_metrics
+from handrail.storage import read_policy
+from handrail.training import unpack
+from handrail.types import Draws, Step
+
+SMALL = iql.IQLSettings(hidden=(8,))
+LEARNER = iql.learner(SMALL)
+LOOP = OnlineSettings(
+    steps=240,
+    environments=3,
+    block=24,
+    batch=8,
+    start=50,
+    evaluate_every=72,
+    evaluate_episodes=2,
+    keep_policies=True,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with toy.compiled_once(tmp_path_factory.mktemp("compiled")) as directory:
+        yield directory
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("demos")
+    return toy.demonstration_file(path / "ends.hdf5", toy.ENDS, episodes=12)
+
+
+def from_scratch(**changes) -> Method:
+    return IQL(task=toy.ENDS, seed=3, **{"warmup": 48, "iql": SMALL, "online": LOOP, **changes})
+
+
+def gold(demos: Path, guide: str, **changes) -> Method:
+    settings = {
+        "bc": BCSettings(hidden=(8,), updates=150, batch=8),
+        "dt": DTSettings(context=3, embed=8, layers=1, updates=150, batch=4),
+        "guidance": GuidanceSettings(stages=3, window=2),
+        **changes,
+    }
+    return GOLD(task=toy.ENDS, seed=3, demos=demos, guide=guide, iql=SMALL, online=LOOP, **settings)
+
+
+METHODS = {
+    "iql": lambda demos: from_scratch(),
+    "iql with demos": lambda demos: from_scratch(demos=demos, pretrain=150),
+    "iql, few rows": lambda demos: from_scratch(online=replace(LOOP, buffer=60, normalise=False)),
+    "expert": lambda demos: Expert(
+        task=toy.ENDS,
+        warmup=48,
+        sac=SACSettings(hidden=(8,)),
+        ramp=Ramp(-99, 2.0, ramp_steps=60, window=2, ease_rate=0.1, ease_cost=1, least=0.2),
+        online=LOOP,
+    ),
+    "gold bc": lambda demos: gold(demos, "bc"),
+    "gold dt": lambda demos: gold(demos, "dt"),
+    "gold dt, coin": lambda demos: gold(
+        demos, "dt", guidance=GuidanceSettings("bernoulli_decay"), demonstration_share=0.0
+    ),
+}
+
+
+class StopAfter(Watcher):
+    """Ctrl-C while the progress is drawn for the n-th time; the loop stops after one block more."""
+
+    def __init__(self, reports: int):
+        self.left = reports
+
+    def advance(self, done: int, latest: Any) -> None:
+        self.left -= 1
+        self.stopping = self.left <= 0
+
+
+def kept(path: Path) -> dict[str, bytes]:
+    """What must be the same again, byte for byte; the other files tell the wall clock's time."""
+    files = {str(file.relative_to(path)): file for file in path.rglob("*") if file.is_file()}
+    return {
+        name: file.read_bytes()
+        for name, file in files.items()
+        if file.suffix in (".csv", ".safetensors") or file.name == "card.json"
+    }
+
+
+def assert_same(left: Path, right: Path) -> None:
+    a, b = kept(left), kept(right)
+    assert sorted(a) == sorted(b)
+    assert [name for name in a if a[name] != b[name]] == []
+
+
+def through(method: Method, path: Path) -> Path:
+    with Run.create(path, method.settings()) as run:
+        method.complete(run, Watcher())
+    return path
+
+
+def broken(method: Method, path: Path, reports: int) -> int:
+    """How often a run was stopped that is stopped again and again, and resumed to its end."""
+    Run.create(path, method.settings()).close()
+    for stops in range(20):
+        with Run.open(path) as run:
+            try:
+                method.complete(run, StopAfter(reports))
+            except Stopped:
+                continue
+            return stops
+    raise AssertionError("it does not end")
+
+
+# -- a run broken off is the same run ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "reports"),
+    [
+        ("iql", 1),
+        ("iql with demos", 2),
+        ("iql, few rows", 2),
+        ("expert", 2),
+        ("gold bc", 1),
+        ("gold dt", 2),
+        ("gold dt, coin", 1),
+    ],
+)
+def test_stopped_and_resumed_it_ends_in_the_same_bits(name, reports, demos, tmp_path):
+    method = METHODS[name](demos)
+    whole = through(method, tmp_path / "whole")
+    assert broken(method, tmp_path / "parts", reports) >= 3
+    assert_same(whole, tmp_path / "parts")
+    assert list(read_metrics(whole)["step"]) == [72, 144, 216, 240]
+    numbers = [int(file.stem) for file in sorted((whole / "episodes").iterdir())]
+    assert numbers == list(range(len(numbers)))
+    lengths = {len(episode) for episode in Run.open(whole).episodes(len(numbers))}
+    assert len(lengths) > 3  # so the rows were out of step, and broke off within episodes
+
+
+def test_a_stop_says_where_and_has_written_a_checkpoint(tmp_path, demos):
+    method = from_scratch()
+    with Run.create(tmp_path / "run", method.settings()) as run:
+        with pytest.raises(Stopped, match="stopped at step 48 of 240"):
+            method.complete(run, StopAfter(1))
+        assert (run.path / "checkpoint" / "latest.json").is_file()
+        assert run.summary() is None
+    method = gold(demos, "bc")
+    with Run.create(tmp_path / "guide", method.settings()) as run:
+        with pytest.raises(Stopped, match="BC stopped at update 100 of 150"):
+            method.complete(run, StopAfter(1))
+        assert (run.path / "guide" / "checkpoint" / "latest.json").is_file()
+
+
+def test_killed_it_ends_in_the_same_bits(cache, demos, tmp_path):
+    method = gold(demos, "bc")
+    whole, killed = through(method, tmp_path / "whole"), tmp_path / "killed"
+    Run.create(killed, method.settings()).close()
+    left_at = []
+    for moment in ("guide/metrics.csv", "episodes/00000005.safetensors"):
+        process = toy.handrail("resume", killed, cache=cache)
+        while not (killed / moment).exists() and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(np.random.default_rng().uniform(0, 0.05))  # within a write, or between two
+        process.send_signal(signal.SIGKILL)
+        errors = process.communicate()[1]
+        assert process.returncode == -signal.SIGKILL, errors
+        left_at.append(len(kept(killed)))
+    assert left_at[0] < left_at[1] < len(kept(whole))
+    with Run.open(killed) as run:
+        method.complete(run, Watcher())
+    assert_same(whole, killed)
+
+
+def test_ctrl_c_stops_with_a_line_and_goes_on_in_the_same_bits(cache, tmp_path):
+    method = from_scratch(online=replace(LOOP, steps=48_000, evaluate_every=24_000))
+    path = tmp_path / "run"
+    Run.create(path, method.settings()).close()
+    process = toy.handrail("resume", path, cache=cache)
+    while not list(path.glob("episodes/*")) and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate()
+    assert (process.returncode, out) == (130, "")
+    last = errors.splitlines()[-1]
+    assert last.startswith("handrail: stopped at step ")
+    assert last.endswith(f"; go on with `handrail resume {path}`")
+    assert "Traceback" not in errors
+    # Two blocks more, and the same in this process without the break.
+    blocks = int(last.split()[4].replace(",", "")) // LOOP.block
+    with Run.open(path) as run, pytest.raises(Stopped):
+        method.complete(run, StopAfter(1))
+    with Run.create(tmp_path / "whole", method.settings()) as run, pytest.raises(Stopped):
+        method.complete(run, StopAfter(blocks + 1))
+    assert_same(tmp_path / "whole", path)
+
+
+# -- what happens in a block ---------------------------------------------------------------------
+
+
+class Spied:
+    """A loop over IQL that ran to its end, with what each block acted by, learnt from, and left."""
+
+    def __init__(self, path: Path, weight: float = 0.5, warmup: int = 0, **changes):
+        settings = replace(LOOP, block=60, evaluate_every=60, **changes)
+        self.loop = loop = Online(
+            Run.create(path, {"task": toy.TOY}),
+            LEARNER,
+            settings,
+            make_env=lambda: envs.make(toy.TOY),
+            behaviour=Alone(warmup, 1),
+            controller=Fixed(weight),
+            seed=0,
+        )
+        self.steps: list[int] = []
+        self.acted: list[np.ndarray] = []
+        self.batches: list[Any] = []
+        self.left: list[np.ndarray] = []
+        learn, collect = loop._learn, loop._collect
+
+        def learning(batches, weight):
+            result = learn(batches, weight)
+            self.batches.append(batches)
+            self.left.append(np.asarray(result.actor))
+            return result
+
+        def collecting():
+            self.steps.append(loop.steps)
+            self.acted.append(loop._actor)
+            collect()
+
+        loop._learn, loop._collect = learning, collecting  # type: ignore[method-assign]
+        with loop.run:
+            loop.train(Watcher())
+        self.episodes = list(loop.run.episodes(loop.episodes))
+
+
+def test_a_block_acts_with_what_the_block_before_learnt(tmp_path):
+    spied = Spied(tmp_path / "run")
+    assert spied.steps == [0, 60, 120, 180]
+    assert len(spied.left) == 3  # in the first there is nothing to learn from
+    np.testing.assert_array_equal(spied.acted[0], spied.acted[1])
+    np.testing.assert_array_equal(spied.acted[2], spied.left[0])
+    np.testing.assert_array_equal(spied.acted[3], spied.left[1])
+    np.testing.assert_array_equal(spied.loop._actor, spied.left[2])
+    assert (spied.left[0] != spied.left[1]).any()
+
+
+def test_a_block_learns_from_the_replay_as_it_was_when_the_block_began(tmp_path):
+    spied = Spied(tmp_path / "run", normalise=False)
+    for steps, batches in zip(spied.steps[1:], spied.batches, strict=True):
+        replay = Replay(400, spied.loop.spec)
+        for episode in spied.episodes[: 3 * steps // 60]:  # three of 20 steps end at once
+            replay.add_episode(episode)
+        drawn = replay.sample(np.random.default_rng([0, steps]), (30, 8))
+        for ours, theirs in zip(drawn, batches, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_cost_weight_changes_what_is_learnt_and_nothing_that_is_stored(tmp_path):
+    cheap = Spied(tmp_path / "cheap", weight=0.0, warmup=240)
+    dear = Spied(tmp_path / "dear", weight=5.0, warmup=240)
+    assert sum(episode.cost for episode in dear.episodes) > 0
+    for left, right in zip(cheap.episodes, dear.episodes, strict=True):
+        np.testing.assert_array_equal(left.rewards, right.rewards)
+        np.testing.assert_array_equal(left.costs, right.costs)
+    for left, right in zip(cheap.batches, dear.batches, strict=True):
+        for ours, theirs in zip(left, right, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert (cheap.left[-1] != dear.left[-1]).any()
+    batch = dear.batches[0]
+    np.testing.assert_array_equal(batch.shaped(5.0).reward, batch.reward - 5.0 * batch.cost)
+
+
+def test_the_learner_sees_normalised_observations_and_the_student_raw_ones(tmp_path):
+    spied = Spied(tmp_path / "run")
+    loop = spied.loop
+    raw = np.concatenate([episode.observations[:-1] for episode in spied.episodes[:3]])
+    np.testing.assert_allclose(loop._normaliser.mean, raw.mean(0), atol=1e-5)
+    np.testing.assert_allclose(loop._normaliser.std, raw.std(0), atol=1e-5)
+    drawn = spied.batches[0].observation.reshape(-1, 3)
+    assert np.abs(drawn.mean(0)).max() < 0.3
+    assert np.abs(drawn.std(0) - 1).max() < 0.3
+
+    def mode(policy: MLPPolicy, observation: np.ndarray) -> np.ndarray:
+        row = np.zeros(len(observation), np.float32)
+        step = Step(observation, row[:, None], row, row, row > 0)
+        return policy.mode().act(None, step, Draws(row[:, None], row))[0]
+
+    inside = MLPPolicy.of(unpack(loop._actor, LEARNER.actor(loop.state)))
+    expected = mode(inside, loop._normaliser(raw))
+    np.testing.assert_allclose(mode(loop.student(), raw), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["iql", "expert"])
+def test_a_run_ends_in_the_student_of_its_best_evaluation(name, demos, tmp_path):
+    path = through(METHODS[name](demos), tmp_path / "run")
+    table = read_metrics(path)
+    learnt = np.flatnonzero(np.isfinite(table["loss/q"]))  # before, nothing is normalised
+    best = learnt[0]
+    for row in learnt:  # by the weight in force when the later of two was evaluated
+        weight = table["cost_weight"][row]
+        shaped = table["eval/return"] - weight * table["eval/cost"]
+        best = row if shaped[row] > shaped[best] else best
+    found, _ = read_policy(path / "policy")
+    wanted, _ = read_policy(path / "policy" / f"step-{table['step'][best]:.0f}")
+    for array in wanted:
+        np.testing.assert_array_equal(found[array], wanted[array])
+    if name == "expert":
+        assert len(set(table["cost_weight"])) > 1
