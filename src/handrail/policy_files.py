@@ -59,7 +59,7 @@ def load_policy(path: Path, spec: Spec | None = None) -> tuple[Storable, Spec]:
         raise HandrailError(f"{path} is damaged ({error!r}); restore it") from error
     for name in ("observation_size", "action_size"):
         have, want = getattr(theirs, name), getattr(spec or theirs, name)
-        if have != want:
+        if spec is not None and have != want:
             raise HandrailError(
                 f"{path} is a policy of {theirs.task}, whose {name.replace('_', ' ')} is {have}; "
                 f"that of {spec.task} is {want}"

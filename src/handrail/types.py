@@ -78,11 +78,11 @@ class Batch(NamedTuple):
 class Window(NamedTuple):
     """K steps of B episodes for a sequence model; a window that is short has zeros on its left."""
 
-    observation: Float[Array | np.ndarray, "B K O"]  # normalised
-    action: Float[Array | np.ndarray, "B K A"]  # in the unit box
-    return_to_go: Float[Array | np.ndarray, "B K"]  # of the shaped reward, over the return scale
-    timestep: Int32[Array | np.ndarray, "B K"]  # within the episode
-    mask: Float[Array | np.ndarray, "B K"]  # 1.0 where there is a step, 0.0 on the padding
+    observation: Float[Any, "B K O"]  # normalised
+    action: Float[Any, "B K A"]  # in the unit box
+    return_to_go: Float[Any, "B K"]  # of the shaped reward, over the return scale
+    timestep: Int32[Any, "B K"]  # within the episode
+    mask: Float[Any, "B K"]  # 1.0 where there is a step, 0.0 on the padding
 
 
 class Step(NamedTuple):

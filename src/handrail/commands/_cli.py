@@ -24,22 +24,21 @@ def parse(target: Callable[..., Any], argv: list[str], command: str) -> Any:
         HandrailError: one is unknown, missing or malformed.
         SystemExit: it was asked for help.
     """
-    later = target
-    if inspect.isfunction(target):  # what it prints is its own: it runs when tyro is done
 
-        @functools.wraps(target)
-        def later(*args: Any, **kwargs: Any) -> Any:
-            return functools.partial(target, *args, **kwargs)
+    @functools.wraps(target, updated=())
+    def later(*args: Any, **kwargs: Any) -> Any:  # what it prints is its own: it runs afterwards
+        return functools.partial(target, *args, **kwargs)
 
+    asked: Callable[..., Any] = later if inspect.isfunction(target) else target
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            made = tyro.cli(later, args=argv, prog=f"handrail {command}")
+            made = tyro.cli(asked, args=argv, prog=f"handrail {command}")
     except SystemExit as end:
         if not end.code:
             raise
         raise HandrailError(_in_a_line(complaint.getvalue(), command)) from None
-    return made if later is target else made()
+    return made() if asked is later else made
 
 
 def _in_a_line(box: str, command: str) -> str:
