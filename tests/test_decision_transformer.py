@@ -202,6 +202,7 @@ def test_forward_is_the_published_one(backbone):
         np.testing.assert_allclose(last[b, 0], want[-1], atol=2e-5)
 
 
+@pytest.mark.parametrize("backbone", ["fresh"], indirect=True)
 def test_loss_and_gradient(backbone):
     net, heads, activation = backbone
     window = windows()

@@ -101,6 +101,11 @@ class Block(eqx.Module):
         b, t, d = x.shape
         wanted = wanted or slice(0, t)
         heads, size = self.heads, d // self.heads
+
+        def split(z: Float[Array, "N D"]) -> Float[Array, "BH T E"]:
+            """Heads beside batch rows: products of one batch axis, not two, which cost 5 % more."""
+            return z.reshape(b, -1, heads, size).swapaxes(1, 2).reshape(b * heads, -1, size)
+
         y = self.ln_1(x.reshape(-1, d))
         if wanted == slice(0, t):
             q, k, v = jnp.split(self.qkv(y), 3, axis=1)
@@ -110,11 +115,12 @@ class Block(eqx.Module):
             part = Dense(self.qkv.weight[:, :d], self.qkv.bias[:d])
             q = part(y.reshape(b, t, d)[:, wanted].reshape(-1, d))
             x, sees = x[:, wanted], sees[:, wanted]
-        q, k, v = (z.reshape(b, -1, heads, size) for z in (q * size**-0.5, k, v))
-        score = jnp.einsum("bqhe,bthe->bhqt", q, k)
+        q, k, v = (split(z) for z in (q * size**-0.5, k, v))
+        score = jnp.einsum("bqe,bte->bqt", q, k).reshape(b, heads, -1, t)
         score = jnp.where(sees[:, None], score, -1e9)  # finite: a row of padding sees nothing
-        weight = drop(jax.nn.softmax(score, axis=-1))
-        y = jnp.einsum("bhqt,bthe->bqhe", weight, v).reshape(-1, d)
+        weight = drop(jax.nn.softmax(score, axis=-1)).reshape(b * heads, -1, t)
+        y = jnp.einsum("bqt,bte->bqe", weight, v).reshape(b, heads, -1, size)
+        y = y.swapaxes(1, 2).reshape(-1, d)
         x = x.reshape(-1, d)
         x = x + drop(self.proj(y))
         activation = jax.nn.relu if self.activation == "relu" else jax.nn.gelu

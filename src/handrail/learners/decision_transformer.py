@@ -138,24 +138,24 @@ class DecisionTransformer(eqx.Module):
 
         ``window.action`` at the last step is not read: it is what is asked for.
         """
-        window = Window(*map(jnp.asarray, window))
-        b, k = window.mask.shape
+        observation, action, return_to_go, timestep, mask = map(jnp.asarray, window)
+        b, k = mask.shape
         d = self.time.shape[1]
         drop = drop or (lambda x: x)
-        time = self.time[window.timestep.reshape(b * k)]
+        time = self.time[timestep.reshape(b * k)]
         tokens = (
-            self.observation(window.observation.reshape(b * k, -1)) + time,
-            self.return_to_go(window.return_to_go.reshape(b * k, 1)) + time,
-            self.action(window.action.reshape(b * k, -1)) + time,
+            self.observation(observation.reshape(b * k, -1)) + time,
+            self.return_to_go(return_to_go.reshape(b * k, 1)) + time,
+            self.action(action.reshape(b * k, -1)) + time,
         )
         x = jnp.concatenate([t.reshape(b, k, d) for t in tokens], axis=1)[:, :-1]
         x = drop(self.ln(x.reshape(-1, d))).reshape(b, -1, d)
-        sees = _sees(window.mask)
+        sees = _sees(mask)
         for block in self.blocks[:-1]:
             x = block(x, sees, drop)
         x = self.blocks[-1](x, sees, drop, slice(k - 1, k) if last else slice(0, k))
-        action = self.head(self.ln_f(x.reshape(-1, d))).reshape(b, x.shape[1], -1)
-        return jnp.tanh(action) if self.tanh else action
+        output = self.head(self.ln_f(x.reshape(-1, d))).reshape(b, x.shape[1], -1)
+        return jnp.tanh(output) if self.tanh else output
 
 
 def _sees(mask: Float[Array, "B K"]) -> Bool[Array, "B T T"]:
