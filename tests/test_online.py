@@ -47,7 +47,7 @@ LOOP = OnlineSettings(
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory):
-    with toy.compiled_once(tmp_path_factory.mktemp("compiled")) as directory:
+    with toy.compiled_once(tmp_path_factory.getbasetemp() / "compiled") as directory:
         yield directory
 
 

@@ -49,20 +49,18 @@ def _fail(message: str, code: int = 2) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 2 for a user's mistake, 130 after Ctrl-C."""
-    argv = sys.argv[1:] if argv is None else argv
-    if not argv or argv[0] in ("-h", "--help", "help"):
-        print(_help())
-        return 0
-    if argv[0] == "--version":
-        print(f"handrail {__version__}")
-        return 0
-    command, *rest = argv
-    if command not in COMMANDS:
-        close = difflib.get_close_matches(command, COMMANDS, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        return _fail(f"unknown command {command!r}; {hint}`handrail --help` lists them")
+    command, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     try:
-        importlib.import_module(f"handrail.commands.{command}").main(rest)
+        if command in ("-h", "--help", "help"):
+            print(_help())
+        elif command == "--version":
+            print(f"handrail {__version__}")
+        elif command in COMMANDS:
+            importlib.import_module(f"handrail.commands.{command}").main(rest)
+        else:
+            close = difflib.get_close_matches(command, COMMANDS, n=1)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            return _fail(f"unknown command {command!r}; {hint}`handrail --help` lists them")
         sys.stdout.flush()
         return 0
     except Stopped as stopped:

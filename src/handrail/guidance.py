@@ -29,6 +29,7 @@ class GuidanceSettings:
     """How guidance fades."""
 
     schedule: ScheduleName = "prefix_curriculum"
+    """A prefix that shrinks (GOLD's paper), a random one (JSRL), a coin a step (GOLD's code)."""
     share: float = 0.6
     """Part of the run's steps in which the guide acts at all, 0 to 1. (The curriculum: where every
     stage advances at once; stages that wait may make it a third longer.)"""

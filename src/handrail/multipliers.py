@@ -47,15 +47,19 @@ class Ramp:
     """
 
     start_return: float = 400.0
+    """Of an episode, unshaped: the window's mean at which the ramp starts."""
     weight: float = 3.0
     """Largest w."""
     ramp_steps: int = 90_000
+    """Environment steps from w = 0 to the largest."""
     window: int = 10
-    """Episodes."""
+    """Episodes that the means are of."""
     ease_rate: float = 0.01
     """Change of w for each unit of cost and episode; 0: w stays where the ramp ends."""
     ease_cost: float = 3.0
+    """Of an episode: above it w grows, below it w shrinks."""
     least: float = 1.5
+    """Smallest w after the ramp."""
 
     def __post_init__(self) -> None:
         for name in ("ramp_steps", "window"):

@@ -62,6 +62,7 @@ class OnlineSettings:
     evaluate_every: int = 10_000
     """Steps between evaluations of the student, rows of metrics and checkpoints."""
     evaluate_episodes: int = 5
+    """Episodes of one of these evaluations, the same each time."""
     keep_policies: bool = False
     """Keep the policy of every evaluation, as policy/step-N."""
 

@@ -1,0 +1,473 @@
+"""The command line as a user types it: what it says, its exit codes, and one line for a mistake."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import toy
+
+from handrail import cli, envs
+from handrail.data import sources
+from handrail.results import COLUMNS
+
+LOOP = [*("--steps", 240, "--environments", 3, "--block", 24, "--batch", 8, "--start", 50)]
+LOOP += [*("--evaluate-every", 120, "--evaluate-episodes", 2)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with toy.compiled_once(tmp_path_factory.getbasetemp() / "compiled") as directory:
+        yield directory
+
+
+@pytest.fixture
+def handrail(capfd):
+    """``(exit code, standard output, standard error)`` of a command line."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = cli.main([str(argument) for argument in arguments])
+        return (code, *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def mistake(handrail):
+    """The line of a mistake: exit code 2, one line on standard error, nothing else."""
+
+    def call(*arguments: object) -> str:
+        code, out, errors = handrail(*arguments)
+        assert code == 2, errors
+        assert out == ""
+        assert errors.startswith("handrail: ")
+        assert errors.endswith("\n")
+        assert len(errors.splitlines()) == 1, errors
+        return errors.removeprefix("handrail: ").rstrip("\n")
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory) -> Path:
+    return toy.demonstration_file(tmp_path_factory.mktemp("demos") / "toy.hdf5", episodes=6)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, demos) -> dict[str, Path]:
+    """A run of each method, of a few updates."""
+    base = tmp_path_factory.mktemp("runs")
+    bc = ["--hidden", 8, "--updates", 60, "--batch", 8]
+    dt = ["--embed", 8, "--layers", 1, "--context", 3, "--updates", 60, "--batch", 4]
+    inside = [f"--dt.{option[2:]}" if str(option)[:2] == "--" else option for option in dt]
+    commands = {
+        "bc": ["train", "bc", toy.TOY, "--demos", demos, *bc],
+        "dt": ["train", "dt", toy.TOY, "--demos", demos, *dt],
+        "iql": ["train", "iql", toy.TOY, "--warmup", 48, "--hidden", 8, *LOOP],
+        "gold": [
+            *("train", "gold", toy.TOY, "--demos", demos, "--cost-limit", 3.5),
+            *("--stages", 2, "--window", 2, "--iql.hidden", 8, *inside, *LOOP),
+        ],
+        "expert": ["expert", toy.TOY, "--start-return", -99, "--hidden", 8, *LOOP],
+    }
+    for name, command in commands.items():
+        arguments = [*map(str, command), "--out", str(base / name)]
+        assert cli.main(arguments) == 0, arguments
+    return {name: base / name for name in commands}
+
+
+# -- help ----------------------------------------------------------------------------------------
+
+
+def test_help_answers_without_the_heavy_imports():
+    asked = "import sys; from handrail.cli import main; assert main(['--help']) == 0; "
+    found = "print([m for m in ('jax', 'numpy', 'tyro', 'gymnasium') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", asked + found], capture_output=True, text=True)
+    assert out.stderr == ""
+    *help_, imported = out.stdout.splitlines()
+    assert imported == "[]"
+    assert help_[0] == "usage: handrail COMMAND ..."
+    assert all(any(line.startswith(f"  {name} ") for line in help_) for name in cli.COMMANDS)
+
+
+def test_the_entry_point_is_installed():
+    process = toy.handrail("--version")
+    out, errors = process.communicate()
+    assert (process.returncode, errors) == (0, "")
+    assert out.startswith("handrail 0.")
+
+
+@pytest.mark.parametrize(
+    "command", [*cli.COMMANDS, "train bc", "train gold", "data check", "data convert"]
+)
+def test_each_command_explains_itself(command, capsys):
+    try:
+        code = cli.main([*command.split(), "--help"])
+    except SystemExit as end:  # tyro's own
+        code = end.code
+    out, errors = capsys.readouterr()
+    assert (code or 0, errors) == (0, "")
+    assert f"handrail {command}" in out
+    assert " STR" not in out.split("options")[0]  # names of what is wanted, not of types
+
+
+def test_a_closed_pipe_is_no_fault():
+    process = toy.handrail("--help")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()  # long before anything is printed
+    with process.stderr as errors:
+        assert errors.read() == ""
+    assert process.wait() == 0
+
+
+# -- what is typed wrongly -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        ("trian iql x", "unknown command 'trian'; did you mean 'train'? `handrail --help`"),
+        ("train ilq x", "unknown method 'ilq'; did you mean 'iql'? there are: bc, dt, iql, gold"),
+        ("train iql", "Missing from handrail train iql: TASK suite/Name"),
+        ("train iql x --stepz 3", "Unrecognized options: --stepz, 3; did you mean --steps?"),
+        ("train iql x --seed foo", "Error parsing --seed: invalid literal for int()"),
+        ("train gold x --schedule foo", "invalid choice 'foo' for argument '--schedule'"),
+        ("train iql x --steps", "--steps"),
+        ("train iql gym/No-v0", "gym/No-v0: Gymnasium cannot make it"),
+        ("train iql bullet/CarCircel", "unknown task 'bullet/CarCircel'; did you mean 'bullet/C"),
+        ("train iql nosuite/X", "unknown task 'nosuite/X'"),
+        (f"train iql {toy.TOY} --cost-limit -1", "the cost limit is -1; it must be 0 or more"),
+        (f"train bc {toy.TOY}", "no expert is shipped for gym/toy:Toy-v0"),
+        (f"train bc {toy.TOY} --demos nowhere", "nowhere: no such file or directory"),
+        (f"train gold {toy.TOY} --guide gpt --demonstration-share 0", "neither dt nor bc"),
+        (f"demos {toy.TOY} --out x.hdf5", "no expert is shipped for gym/toy:Toy-v0"),
+        ("resume nowhere", "there is no directory nowhere"),
+        ("evaluate nowhere", "nowhere: there is no such run, policy or data set"),
+        ("evaluate nowhere --cost-limit nan", "the cost limit is nan"),
+        ("figures nowhere --out figures", "there is no directory nowhere"),
+        ("figures --out figures", "there is no run to draw"),
+        ("data", "usage: handrail data check PATH"),
+        ("data chekc x", "usage: handrail data check PATH"),
+        ("data convert nowhere --out y", "nowhere: no such file or directory"),
+    ],
+)
+def test_a_mistake_is_one_line(typed, line, mistake, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert line in mistake(*typed.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def changed(demos: Path, path: Path, **arrays) -> Path:
+    """The set with other arrays, or without those that are None."""
+    with h5py.File(demos) as old, h5py.File(path, "w") as new:
+        for key in old:
+            if arrays.get(key, old) is not None:
+                new[key] = arrays.get(key, old[key][()])  # type: ignore[index]
+    return path
+
+
+def damages(demos: Path, base: Path) -> dict[str, tuple[Path, str]]:
+    with h5py.File(demos) as file:
+        arrays = {key: file[key][()] for key in file}  # type: ignore[index]
+    far, nan = arrays["actions"].copy(), arrays["rewards"].copy()
+    far[5], nan[7] = 2.5, np.nan
+    wide = {
+        key: np.concatenate([arrays[key], arrays[key][:, :1]], axis=1)
+        for key in ("observations", "next_observations")
+    }
+    cut = base / "cut.hdf5"
+    cut.write_bytes(demos.read_bytes()[:3000])
+    (base / "none.hdf5").touch()
+    (base / "set").mkdir()
+    empty = {key: array[:0] for key, array in arrays.items()}
+    return {
+        "observations": (
+            changed(demos, base / "a", **wide),
+            "observations of the demonstrations have 4 values, gym/toy:Toy-v0 has 3",
+        ),
+        "nan": (
+            changed(demos, base / "b", rewards=nan),
+            "rewards of episode 0 are not finite at step 7",
+        ),
+        "cut": (cut, "cannot be read"),
+        "nothing": (base / "none.hdf5", "is not an HDF5 file"),
+        "folder": (base / "set", "holds neither"),
+        "empty": (changed(demos, base / "c", **empty), "holds no episode"),
+        "keys": (changed(demos, base / "d", costs=None, timeouts=None), "has no costs, timeouts"),
+        "box": (
+            changed(demos, base / "e", actions=far),
+            "action 0 is 2.5 at step 5 of episode 0, outside [-2, 2] of gym/toy:Toy-v0",
+        ),
+    }
+
+
+def test_demonstrations_that_are_not_sound_are_told_where(mistake, demos, tmp_path):
+    for path, line in damages(demos, tmp_path).values():
+        assert line in mistake("train", "bc", toy.TOY, "--demos", path, "--out", tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+
+def test_demonstrations_of_another_task_are_refused(mistake, demos, tmp_path):
+    for method in ("bc", "dt", "iql", "gold"):
+        line = mistake("train", method, toy.ENDS, "--demos", demos, "--out", tmp_path / "run")
+        assert f"these are demonstrations of {toy.TOY}, not of {toy.ENDS}" in line
+
+
+# -- training ------------------------------------------------------------------------------------
+
+
+def test_a_run_has_all_that_is_promised(trained):
+    for name, path in trained.items():
+        have = {file.name.split(".out")[0] for file in path.iterdir()}
+        want = {"settings.toml", "metrics.csv", "events", "checkpoint", "policy", "summary.json"}
+        if name in ("iql", "gold", "expert"):
+            want |= {"episodes", "learning_curves.png", "reward_cost_plane.png"}
+        assert have - want == ({"guide"} if name == "gold" else set())
+        assert want <= have
+        summary = json.loads((path / "summary.json").read_text())
+        assert summary["env_steps"] == (240 if "episodes" in want else 0)
+        assert summary["validation"]["cost_limit"] == (3.5 if name == "gold" else 25)
+
+
+def test_a_run_is_never_overwritten(trained, mistake):
+    line = mistake("train", "iql", toy.TOY, "--out", trained["iql"])
+    assert line.endswith(f"choose another --out or `handrail resume {trained['iql']}`")
+
+
+def test_a_complete_run_has_nothing_to_resume(trained, handrail):
+    before = {file: file.read_bytes() for file in trained["bc"].rglob("*") if file.is_file()}
+    code, out, errors = handrail("resume", trained["bc"])
+    assert (code, out) == (0, "")
+    assert "is complete; `handrail evaluate" in errors
+    after = {file: file.read_bytes() for file in trained["bc"].rglob("*") if file.is_file()}
+    assert after == before
+
+
+@pytest.fixture
+def half(trained, tmp_path) -> Path:
+    """A run with a checkpoint and no summary."""
+    path = tmp_path / "half"
+    subprocess.run(["cp", "-r", str(trained["iql"]), str(path)], check=True)
+    (path / "summary.json").unlink()
+    return path
+
+
+def test_a_run_whose_last_moments_are_missing_is_completed(half, trained, handrail):
+    assert handrail("resume", half)[0] == 0
+    found = [json.loads((p / "summary.json").read_text()) for p in (half, trained["iql"])]
+    assert found[0]["validation"] == found[1]["validation"]
+
+
+def test_what_is_no_run_is_not_resumed(mistake, half, tmp_path):
+    assert mistake("resume", tmp_path).endswith("is not a run: it has no settings.toml")
+    file = half / "settings.toml"
+    file.write_text(file.read_text().replace("format = 1", "format = 2"))
+    assert "has format 2, this handrail reads 1" in mistake("resume", half)
+    file.write_text("task = ")
+    assert "settings.toml cannot be read" in mistake("resume", half)
+
+
+@pytest.mark.parametrize(
+    ("damage", "line"),
+    [
+        (lambda index, file: index.write_text('{"format": 9}'), "has format 9, this handrail"),
+        (lambda index, file: index.write_text('{"format": 1}'), "is damaged: no 'file'"),
+        (lambda index, file: index.write_text('{"format'), "latest.json is damaged"),
+        (lambda index, file: file.write_bytes(file.read_bytes()[:-9]), "is damaged: its sha256"),
+        (lambda index, file: file.unlink(), "is missing"),
+    ],
+)
+def test_a_damaged_checkpoint_is_not_resumed(damage, line, half, handrail):
+    (file,) = (half / "checkpoint").glob("*.safetensors")
+    damage(half / "checkpoint" / "latest.json", file)
+    code, out, errors = handrail("resume", half)
+    assert (code, out) == (2, "")
+    begun, told = errors.splitlines()  # what it is about to do, and why not
+    assert begun.startswith("IQL on gym/toy:Toy-v0, seed 0")
+    assert told.startswith("handrail: ")
+    assert line in told
+
+
+def test_a_checkpoint_of_other_settings_is_not_resumed(half, handrail):
+    file = half / "settings.toml"
+    file.write_text(file.read_text().replace("hidden = [\n    8,\n]", "hidden = [\n    9,\n]"))
+    code, _, errors = handrail("resume", half)
+    assert code == 2
+    assert "is a checkpoint of another version or other settings" in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+
+
+# -- evaluation ----------------------------------------------------------------------------------
+
+SUMMARY = {"mean", "iqm", "ci95", "min", "max", "std"}
+
+
+def test_an_evaluation_for_machines(trained, demos, handrail):
+    for path, method, limit in (
+        (trained["gold"], "GOLD (DT-IQL)", 3.5),  # the run's own limit
+        (trained["iql"], "IQL", 25),
+        (trained["gold"] / "guide", "DT", 3.5),
+        (trained["bc"] / "policy", "policy", 25),
+        (demos, "demonstrations", 25),
+    ):
+        code, out, errors = handrail("evaluate", path, "--episodes", 4, "--json")
+        assert (code, errors) == (0, "")
+        found = json.loads(out)
+        assert set(found) == {
+            *("task", "method", "episodes", "seed", "return", "cost", "length"),
+            *("cost_limit", "violation_rate"),
+        }
+        assert all(set(found[name]) == SUMMARY for name in ("return", "cost", "length"))
+        assert (found["task"], found["method"], found["episodes"]) == (toy.TOY, method, 4)
+        assert found["cost_limit"] == limit
+        assert handrail("evaluate", path, "--episodes", 4, "--json")[1] == out
+
+
+def test_an_evaluation_is_of_the_seeds_and_the_limit_that_were_asked_for(trained, handrail):
+    def found(*options) -> dict:
+        code, out, _ = handrail("evaluate", trained["bc"], "--json", *options)
+        assert code == 0
+        return json.loads(out)
+
+    first, both = found("--episodes", 1, "--seed", 7), found("--episodes", 2, "--seed", 7)
+    second = found("--episodes", 1, "--seed", 8)
+    mean = (first["return"]["mean"] + second["return"]["mean"]) / 2
+    assert both["return"]["mean"] == pytest.approx(mean)
+    assert found("--episodes", 1, "--cost-limit", 0)["cost_limit"] == 0
+    other = found("--episodes", 3, "--task", toy.ENDS)
+    assert other["task"] == toy.ENDS
+    assert other["length"]["mean"] < toy.HORIZON
+
+
+def test_an_evaluation_for_people(trained, handrail):
+    code, out, errors = handrail("evaluate", trained["bc"], "--episodes", 2)
+    assert (code, errors) == (0, "")
+    assert "BC on gym/toy:Toy-v0" in out
+    assert "95% interval" in out
+
+
+def test_what_cannot_be_evaluated_is_told(trained, half, demos, mistake, tmp_path):
+    run = trained["bc"]
+    assert "0 episodes" in mistake("evaluate", run, "--episodes", 0)
+    assert "the seed is -1" in mistake("evaluate", run, "--seed", -1)
+    assert "ask for 1 to 6" in mistake("evaluate", demos, "--episodes", 7)
+    line = mistake("evaluate", run, "--task", "bullet/CarCircle-gold")
+    assert line.endswith("whose observation size is 3; that of bullet/CarCircle-gold is 8")
+    line = mistake("evaluate", run / "policy", "--append", tmp_path / "table.csv")
+    assert line.startswith("--append takes a run")
+    assert "--append takes a run" in mistake("evaluate", demos, "--append", tmp_path / "table.csv")
+    line = mistake("evaluate", half, "--append", tmp_path / "t.csv", "--episodes", 1)
+    assert line == f"{half} is not complete; `handrail resume {half}`"
+    (half / "policy" / "card.json").unlink()
+    assert mistake("evaluate", half).endswith(f"finish it with `handrail resume {half}`")
+    assert "neither a Minari data set" in mistake("evaluate", tmp_path)
+    assert list(tmp_path.glob("*.csv")) == []
+
+
+def test_a_row_of_results_takes_the_place_of_its_like(trained, handrail, mistake, tmp_path):
+    table = tmp_path / "deep" / "table.csv"
+
+    def append(name: str, *options) -> list[dict[str, str]]:
+        path = trained[name]
+        assert handrail("evaluate", path, "--append", table, "--episodes", 1, *options)[0] == 0
+        with table.open() as file:
+            return list(csv.DictReader(file))
+
+    (row,) = append("bc")
+    assert tuple(row) == COLUMNS
+    assert (row["task"], row["method"], row["seed"], row["env_steps"]) == (toy.TOY, "BC", "0", "0")
+    assert json.loads(row["settings"])["bc"]["hidden"] == [8]
+    assert [row["method"] for row in append("iql")] == ["BC", "IQL"]
+    again = append("bc", "--seed", 2000)
+    assert [row["method"] for row in again] == ["IQL", "BC"]
+    assert again[1]["return"] != row["return"]
+    assert [row["task"] for row in append("bc", "--task", toy.ENDS)][1:] == [toy.TOY, toy.ENDS]
+    table.write_text("a,b\n1,2\n")
+    line = mistake("evaluate", trained["bc"], "--append", table, "--episodes", 1)
+    assert "is no table of results" in line
+    assert table.read_text() == "a,b\n1,2\n"
+
+
+# -- data, tasks, figures ------------------------------------------------------------------------
+
+
+def test_a_sound_set_is_described(demos, handrail):
+    code, out, errors = handrail("data", "check", demos, "--task", toy.TOY)
+    assert (code, errors) == (0, "")
+    assert out.splitlines()[-1] == "no problem found"
+    found = json.loads(handrail("data", "check", demos, "--json")[1])
+    assert found["problems"] == []
+    assert (found["summary"]["episodes"], found["summary"]["steps"]) == (6, 120)
+
+
+def test_all_that_is_wrong_with_a_set_is_listed(demos, handrail, tmp_path):
+    with h5py.File(demos) as file:
+        rewards, actions = file["rewards"][()], file["actions"][()]  # type: ignore[index]
+    rewards[[3, 45]], actions[70] = np.nan, 9
+    path = changed(demos, tmp_path / "set.hdf5", rewards=rewards, actions=actions)
+    code, out, errors = handrail("data", "check", path, "--task", toy.TOY)
+    problems = [line for line in out.splitlines() if line.startswith("problem: ")]
+    assert code == 2
+    assert errors == f"handrail: {path}: 3 problem(s); mend or remove them\n"
+    assert "rewards of episode 0 are not finite at step 3" in problems[0]
+    assert "rewards of episode 2 are not finite at step 5" in problems[1]
+    assert "actions of episode 3 leave the box of gym/toy:Toy-v0 at step 10" in problems[2]
+    assert len(json.loads(handrail("data", "check", path, "--json")[1])["problems"]) == 2
+
+
+def test_a_set_converted_there_and_back_is_the_same(demos, handrail, mistake, tmp_path):
+    there, back = tmp_path / "minari-v0", tmp_path / "back.hdf5"
+    code, out, _ = handrail(
+        *("data", "convert", demos, "--out", there, "--format", "minari", "--task", toy.TOY)
+    )
+    assert (code, out) == (0, f"{there}: 6 episodes, 120 steps (minari)\n")
+    assert handrail("data", "convert", there, "--out", back)[0] == 0
+    first, second = sources.read(demos), sources.read(back)
+    assert second.task == first.task
+    for left, right in zip(first, second, strict=True):
+        for name in ("observations", "actions", "rewards", "costs"):
+            np.testing.assert_array_equal(getattr(left, name), getattr(right, name))
+        assert left.terminated == right.terminated
+    assert "exists already" in mistake("data", "convert", demos, "--out", back)
+
+
+def test_the_tasks_for_machines(handrail):
+    code, out, errors = handrail("tasks", "--json")
+    assert (code, errors) == (0, "")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["name"] for row in rows] == [task.name for task in envs.tasks()]
+    keys = {"name", "horizon", "cost_limit", "costs", "observations", "actions"}
+    assert all(set(row) == keys for row in rows)
+
+
+def test_figures_of_runs_of_one_task(trained, half, handrail, mistake, tmp_path):
+    out = tmp_path / "figures"
+    runs = [trained[name] for name in ("gold", "iql", "bc")]
+    code, printed, errors = handrail("figures", *runs, "--out", out)
+    assert (code, errors) == (0, "")
+    files = [Path(line) for line in printed.splitlines()]
+    assert [file.name for file in files] == ["reward_cost_plane.png", "learning_curves.png"]
+    assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
+    assert "is not complete" in mistake("figures", *runs, half, "--out", out)
+
+
+def test_a_policy_plays_demonstrations(trained, handrail, mistake, tmp_path):
+    out = tmp_path / "played.hdf5"
+    command = ("demos", toy.ENDS, "--policy", trained["bc"], "--episodes", 12, "--out", out)
+    code, printed, errors = handrail(*command)
+    assert code == 0, errors
+    assert printed.startswith(f"{out}: 12 episodes, ")
+    played = sources.read(out)
+    assert (len(played), played.task) == (12, toy.ENDS)
+    assert len({len(episode) for episode in played}) > 3
+    assert "exists already" in mistake(*command)
+    seeds = ("--out", tmp_path / "y", "--seed", -1)
+    assert "the seed is -1" in mistake(*command[:-2], *seeds)

@@ -1,0 +1,224 @@
+"""Settings: written, read back, refused; and where the parts of a method come from."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import itertools
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+
+import pytest
+import toy
+
+from handrail.errors import HandrailError
+from handrail.guidance import GuidanceSettings
+from handrail.jobs import METHODS, draw, method_of, start
+from handrail.learners.bc import BCSettings
+from handrail.learners.decision_transformer import DTSettings
+from handrail.learners.iql import IQLSettings
+from handrail.learners.sac import SACSettings
+from handrail.methods import BC, DT, IQL, Expert, Method
+from handrail.multipliers import Ramp
+from handrail.online import OnlineSettings
+from handrail.policies import MLPPolicy
+from handrail.policy_files import save_policy
+from handrail.progress import Watcher
+from handrail.runs import Run
+from handrail.types import Spec
+
+GOLD = METHODS["gold"]
+
+
+@pytest.fixture
+def demos(tmp_path) -> Path:
+    return toy.demonstration_file(tmp_path / "demos.hdf5", toy.TOY, episodes=2)
+
+
+# -- settings there and back ---------------------------------------------------------------------
+
+CHANGED = [
+    BC(
+        task="gym/a",
+        cost_limit=2.5,
+        seed=7,
+        demos=Path("x/y.hdf5"),
+        episodes=3,
+        bc=BCSettings(hidden=(3, 4, 5), learning_rate=1e-3),
+    ),
+    DT(task="gym/a", cost_weight=0.25, dt=DTSettings(tanh=False, target_return=-3.5, embed=6)),
+    DT(task="gym/a", dt=DTSettings(backbone="gpt2", weights="somewhere")),
+    IQL(
+        task="gym/a",
+        demos=Path("d"),
+        pretrain=0,
+        online=OnlineSettings(steps=1000, keep_policies=True, updates_per_step=0.1),
+        iql=IQLSettings(extraction="sac", hidden=()),
+    ),
+    GOLD(
+        task="gym/a",
+        guide="runs/guide",
+        demonstration_share=0.0,  # type: ignore[call-arg]
+        guidance=GuidanceSettings("bernoulli_decay", horizon=9, decay=0.0),
+        dt=DTSettings(context=7),
+    ),
+    Expert(
+        task="gym/a", ramp=Ramp(ease_cost=7.5), sac=SACSettings(tau=0.1), online=OnlineSettings()
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "method",
+    [*(cls(task="gym/a") for cls in METHODS.values()), *CHANGED],
+    ids=lambda method: method.name,
+)
+def test_settings_come_back_from_the_file(method: Method, tmp_path):
+    run = Run.create(tmp_path / "run", method.settings())
+    assert method_of(Run.open(run.path)) == method
+    # Where a run lies is no setting of it.
+    elsewhere = replace(method, out=Path("elsewhere"))
+    assert elsewhere.settings() == method.settings()
+    assert all(name in run.settings for name in ("task", "seed", "method"))
+
+
+def damaged(tmp_path, old: str, new: str) -> Run:
+    run = Run.create(tmp_path / "run", IQL(task="gym/a").settings())
+    file = run.path / "settings.toml"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new, 1))
+    return Run.open(run.path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ('method = "iql"', 'method = "iqn"', "unknown method 'iqn'; use the version"),
+        ('method = "iql"\n', "", "unknown method None"),
+        ("warmup = ", "warm = 1\nwarmup = ", "unknown setting 'warm'; remove it"),
+        ("expectile = ", "quantile = 1\nexpectile = ", "unknown setting 'quantile'"),
+        ("expectile = 0.8", "expectile = 1.5", "expectile must lie between 0 and 1"),
+        ('task = "gym/a"\n', "", r"damaged: .*'task'"),
+        ("seed = 0", 'seed = "x"', "damaged: .*not supported"),
+    ],
+)
+def test_a_file_of_settings_that_is_not_ours_is_told(old, new, line, tmp_path):
+    with pytest.raises(HandrailError, match=line):
+        method_of(damaged(tmp_path, old, new))
+
+
+# -- contradictions ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (lambda: BC(task="a", cost_limit=-1.0), "cost limit is -1; it must be 0 or more"),
+        (lambda: BC(task="a", cost_limit=float("nan")), "cost limit is nan"),
+        (lambda: BC(task="a", seed=-1), "seed is -1"),
+        (lambda: BC(task="a", episodes=0), "ask for 1 or more"),
+        (lambda: DT(task="a", cost_weight=-1.0), "cost weight is -1"),
+        (lambda: IQL(task="a", cost_weight=-0.5), "cost weight is -0.5"),
+        (lambda: IQL(task="a", demonstration_share=1.0), r"must lie in \[0, 1\)"),
+        (lambda: IQL(task="a", pretrain=-1), "pretrain be 0 or more"),
+        (lambda: GOLD(task="a", demonstration_share=-0.1), "demonstration_share is -0.1"),  # type: ignore[call-arg]
+        (lambda: OnlineSettings(steps=0), "steps is 0; it must be 1 or more"),
+        (lambda: OnlineSettings(start=0), "start is 0"),
+        (lambda: OnlineSettings(evaluate_episodes=0), "evaluate_episodes is 0"),
+        (lambda: OnlineSettings(block=501), r"block \(501\) is no multiple of environments \(5\)"),
+        (lambda: OnlineSettings(updates_per_step=0.0), "gives no update"),
+        (lambda: OnlineSettings(steps=700), r"steps \(700\) is no multiple of block \(500\)"),
+        (lambda: OnlineSettings(evaluate_every=750), "evaluate_every .750. is no multiple"),
+        (lambda: DTSettings(weights="x"), "backbone fresh takes none"),
+    ],
+)
+def test_contradictory_settings_are_refused_at_once(make, line):
+    with pytest.raises(HandrailError, match=line):
+        make()
+
+
+def settings_classes() -> list[type]:
+    found: list[type] = []
+
+    def visit(cls: type) -> None:
+        if cls not in found:
+            found.append(cls)
+            for value in vars(cls(task="a") if issubclass(cls, Method) else cls()).values():
+                if is_dataclass(value):
+                    visit(type(value))
+
+    for method in METHODS.values():
+        visit(method)
+    return found
+
+
+# Names that say all, and the groups of settings.
+PLAIN = {"layers", "heads", "learning_rate", "discount", "hidden"}
+PLAIN |= {"bc", "dt", "iql", "sac", "online", "ramp", "guidance"}
+
+
+@pytest.mark.parametrize("cls", settings_classes(), ids=lambda cls: cls.__name__)
+def test_each_setting_says_what_it_is(cls):
+    documented = set()
+    for base in cls.__mro__[:-1]:
+        if is_dataclass(base):
+            body = ast.parse(inspect.getsource(base)).body[0].body  # type: ignore[attr-defined]
+            for line, after in itertools.pairwise(body):
+                if isinstance(line, ast.AnnAssign) and isinstance(after, ast.Expr):
+                    documented.add(line.target.id)  # type: ignore[union-attr]
+    assert {field.name for field in fields(cls)} - documented - PLAIN == set()
+    assert cls.__doc__
+
+
+# -- what a run asks for before it begins --------------------------------------------------------
+
+
+def test_no_run_is_begun_for_what_cannot_be_done(tmp_path, demos):
+    out = tmp_path / "run"
+    for method, line in (
+        (BC(task="gym/Nothing-v0", demos=demos), "Gymnasium cannot make it"),
+        (BC(task=toy.TOY), f"no expert is shipped for {toy.TOY}"),
+        (BC(task=toy.ENDS, demos=demos), f"demonstrations of {toy.TOY}, not of {toy.ENDS}"),
+        (IQL(task=toy.TOY, demos=tmp_path / "none"), "no such file"),
+        (GOLD(task=toy.TOY, demos=demos, guide="gpt"), "'gpt' is neither dt nor bc"),  # type: ignore[call-arg]
+        (GOLD(task=toy.TOY, demos=demos, guide=str(tmp_path)), "is not a policy"),  # type: ignore[call-arg]
+    ):
+        with pytest.raises(HandrailError, match=line):
+            start(replace(method, out=out))
+        assert not out.exists()
+
+
+def test_a_trained_guide_needs_demonstrations_for_a_share_alone(tmp_path):
+    import jax
+
+    from handrail.networks import Actor
+
+    guide = tmp_path / "guide"
+    actor = Actor(3, 1, (4,), squashed=False, key=jax.random.key(0))
+    spec = Spec(toy.TOY, 3, 1, (-2.0,), (2.0,), toy.HORIZON, 25.0)
+    save_policy(MLPPolicy.of(actor), guide, spec)
+    GOLD(task=toy.TOY, guide=str(guide), demonstration_share=0.0).check()  # type: ignore[call-arg]
+    with pytest.raises(HandrailError, match="no expert is shipped"):
+        GOLD(task=toy.TOY, guide=str(guide)).check()  # type: ignore[call-arg]
+    with pytest.raises(HandrailError, match=f"is of {toy.TOY}, not of {toy.ENDS}"):
+        GOLD(task=toy.ENDS, guide=str(guide), demonstration_share=0.0).check()  # type: ignore[call-arg]
+
+
+def test_the_guide_is_judged_by_the_runs_cost_limit(tmp_path, demos):
+    method = GOLD(
+        task=toy.TOY,
+        demos=demos,
+        guide="bc",  # type: ignore[call-arg]
+        cost_limit=3.5,
+        bc=BCSettings(hidden=(4,), updates=1, batch=2),
+    )
+    with Run.create(tmp_path / "run", method.settings()) as run:
+        method.fit_guide(run, Watcher())  # type: ignore[attr-defined]
+    summary = Run.open(tmp_path / "run" / "guide").summary()
+    assert summary is not None
+    assert summary["validation"]["cost_limit"] == 3.5
+
+
+def test_a_figure_of_no_run_is_refused(tmp_path):
+    with pytest.raises(HandrailError, match="no run to draw"):
+        draw([], tmp_path)
