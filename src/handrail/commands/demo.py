@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -26,7 +27,7 @@ def main(argv: list[str]) -> None:
     parse(demo, argv, "demo")
 
 
-def demo(out: Path = Path("runs/demo"), steps: int = 60_000, seed: int = 0) -> None:
+def demo(out: Path = Path("runs/demo"), steps: int = 40_000, seed: int = 0) -> None:
     """Demonstrations become a guide, the guide becomes a small policy; compared with the guide and
     with training from scratch, on a task of GOLD's paper. Called again it goes on where it was.
 
@@ -38,9 +39,14 @@ def demo(out: Path = Path("runs/demo"), steps: int = 60_000, seed: int = 0) -> N
     began = time.perf_counter()
     data = out / "demonstrations.hdf5"
     if not data.exists():
-        demos(TASK, data, episodes=100)
+        demos(TASK, data, episodes=60)
     scratch = _background("iql", out / "scratch", steps, seed)
-    _foreground("gold", out / "gold", steps, seed, data)
+    try:
+        _foreground("gold", out / "gold", steps, seed, data)
+    except HandrailError:
+        if scratch is not None:
+            scratch.send_signal(signal.SIGINT)  # it writes a checkpoint and stops too
+        raise
     if scratch is not None:
         print("waiting for the run from scratch, which ran beside it ...", flush=True)
         if scratch.wait() != 0:
@@ -54,7 +60,8 @@ def demo(out: Path = Path("runs/demo"), steps: int = 60_000, seed: int = 0) -> N
 
 
 def _arguments(method: str, path: Path, steps: int, seed: int) -> list[str]:
-    return [method, TASK, "--out", str(path), "--steps", str(steps), "--seed", str(seed)]
+    settings = ["--steps", str(steps), "--seed", str(seed), "--batch", "128"]
+    return [method, TASK, "--out", str(path), *settings, "--evaluate-every", "5000"]
 
 
 def _background(method: str, path: Path, steps: int, seed: int) -> subprocess.Popen | None:
@@ -74,7 +81,8 @@ def _foreground(method: str, path: Path, steps: int, seed: int, data: Path) -> N
     if (path / "settings.toml").is_file():
         jobs.go_on(path)
     else:
-        arguments = [*_arguments(method, path, steps, seed)[1:], "--demos", str(data)]
+        guide = ["--dt.batch", "32", "--dt.updates", "1000", "--dt.learning-rate", "5e-4"]
+        arguments = [*_arguments(method, path, steps, seed)[1:], "--demos", str(data), *guide]
         jobs.start(parse(jobs.METHODS[method], arguments, method))
 
 
