@@ -12,6 +12,7 @@ import pytest
 import toy
 
 from handrail.errors import HandrailError
+from handrail.gold import GOLD
 from handrail.guidance import GuidanceSettings
 from handrail.jobs import METHODS, draw, method_of, start
 from handrail.learners.bc import BCSettings
@@ -26,8 +27,6 @@ from handrail.policy_files import save_policy
 from handrail.progress import Watcher
 from handrail.runs import Run
 from handrail.types import Spec
-
-GOLD = METHODS["gold"]
 
 
 @pytest.fixture
@@ -58,7 +57,7 @@ CHANGED = [
     GOLD(
         task="gym/a",
         guide="runs/guide",
-        demonstration_share=0.0,  # type: ignore[call-arg]
+        demonstration_share=0.0,
         guidance=GuidanceSettings("bernoulli_decay", horizon=9, decay=0.0),
         dt=DTSettings(context=7),
     ),
@@ -121,7 +120,7 @@ def test_a_file_of_settings_that_is_not_ours_is_told(old, new, line, tmp_path):
         (lambda: IQL(task="a", cost_weight=-0.5), "cost weight is -0.5"),
         (lambda: IQL(task="a", demonstration_share=1.0), r"must lie in \[0, 1\)"),
         (lambda: IQL(task="a", pretrain=-1), "pretrain be 0 or more"),
-        (lambda: GOLD(task="a", demonstration_share=-0.1), "demonstration_share is -0.1"),  # type: ignore[call-arg]
+        (lambda: GOLD(task="a", demonstration_share=-0.1), "demonstration_share is -0.1"),
         (lambda: OnlineSettings(steps=0), "steps is 0; it must be 1 or more"),
         (lambda: OnlineSettings(start=0), "start is 0"),
         (lambda: OnlineSettings(evaluate_episodes=0), "evaluate_episodes is 0"),
@@ -162,7 +161,7 @@ def test_each_setting_says_what_it_is(cls):
     documented = set()
     for base in cls.__mro__[:-1]:
         if is_dataclass(base):
-            body = ast.parse(inspect.getsource(base)).body[0].body  # type: ignore[attr-defined]
+            body = ast.parse(inspect.getsource(base)).body[0].body
             for line, after in itertools.pairwise(body):
                 if isinstance(line, ast.AnnAssign) and isinstance(after, ast.Expr):
                     documented.add(line.target.id)  # type: ignore[union-attr]
@@ -180,8 +179,8 @@ def test_no_run_is_begun_for_what_cannot_be_done(tmp_path, demos):
         (BC(task=toy.TOY), f"no expert is shipped for {toy.TOY}"),
         (BC(task=toy.ENDS, demos=demos), f"demonstrations of {toy.TOY}, not of {toy.ENDS}"),
         (IQL(task=toy.TOY, demos=tmp_path / "none"), "no such file"),
-        (GOLD(task=toy.TOY, demos=demos, guide="gpt"), "'gpt' is neither dt nor bc"),  # type: ignore[call-arg]
-        (GOLD(task=toy.TOY, demos=demos, guide=str(tmp_path)), "is not a policy"),  # type: ignore[call-arg]
+        (GOLD(task=toy.TOY, demos=demos, guide="gpt"), "'gpt' is neither dt nor bc"),
+        (GOLD(task=toy.TOY, demos=demos, guide=str(tmp_path)), "is not a policy"),
     ):
         with pytest.raises(HandrailError, match=line):
             start(replace(method, out=out))
@@ -197,23 +196,23 @@ def test_a_trained_guide_needs_demonstrations_for_a_share_alone(tmp_path):
     actor = Actor(3, 1, (4,), squashed=False, key=jax.random.key(0))
     spec = Spec(toy.TOY, 3, 1, (-2.0,), (2.0,), toy.HORIZON, 25.0)
     save_policy(MLPPolicy.of(actor), guide, spec)
-    GOLD(task=toy.TOY, guide=str(guide), demonstration_share=0.0).check()  # type: ignore[call-arg]
+    GOLD(task=toy.TOY, guide=str(guide), demonstration_share=0.0).check()
     with pytest.raises(HandrailError, match="no expert is shipped"):
-        GOLD(task=toy.TOY, guide=str(guide)).check()  # type: ignore[call-arg]
+        GOLD(task=toy.TOY, guide=str(guide)).check()
     with pytest.raises(HandrailError, match=f"is of {toy.TOY}, not of {toy.ENDS}"):
-        GOLD(task=toy.ENDS, guide=str(guide), demonstration_share=0.0).check()  # type: ignore[call-arg]
+        GOLD(task=toy.ENDS, guide=str(guide), demonstration_share=0.0).check()
 
 
 def test_the_guide_is_judged_by_the_runs_cost_limit(tmp_path, demos):
     method = GOLD(
         task=toy.TOY,
         demos=demos,
-        guide="bc",  # type: ignore[call-arg]
+        guide="bc",
         cost_limit=3.5,
         bc=BCSettings(hidden=(4,), updates=1, batch=2),
     )
     with Run.create(tmp_path / "run", method.settings()) as run:
-        method.fit_guide(run, Watcher())  # type: ignore[attr-defined]
+        method.fit_guide(run, Watcher())
     summary = Run.open(tmp_path / "run" / "guide").summary()
     assert summary is not None
     assert summary["validation"]["cost_limit"] == 3.5

@@ -55,7 +55,7 @@ def test_in_lock_step_the_episodes_are_those_of_one_after_the_other(policy):
 
 def test_an_episode_is_what_the_simulator_said():
     (episode,) = play(toy.Steady(), simulators(1), [5])
-    env = envs.make(toy.ENDS)
+    env, terminated = envs.make(toy.ENDS), False
     observations = [env.reset(seed=5)[0]]
     for t, action in enumerate(env.spec_.to_unit(episode.actions)):
         observation, reward, terminated, truncated, info = env.step(action)

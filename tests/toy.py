@@ -54,7 +54,7 @@ class Toy(gymnasium.Env):
         self.v = 0.5 * self.v + 0.1 * float(action[0])
         self.x, self.t = self.x + self.v, self.t + 1
         info = {"cost": float(self.x > EDGE)}
-        return self._observation(), self.x, self.t >= self.end, self.t >= HORIZON, info
+        return self._observation(), self.x, bool(self.t >= self.end), self.t >= HORIZON, info
 
     def _observation(self) -> np.ndarray:
         return np.array([self.x, self.v, self.t / HORIZON], np.float32)
