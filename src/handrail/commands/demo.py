@@ -27,7 +27,7 @@ def main(argv: list[str]) -> None:
     parse(demo, argv, "demo")
 
 
-def demo(out: Path = Path("runs/demo"), steps: int = 30_000, seed: int = 0) -> None:
+def demo(out: Path = Path("runs/demo"), steps: int = 40_000, seed: int = 0) -> None:
     """Demonstrations become a guide, the guide becomes a small policy; compared with the guide and
     with training from scratch, on a task of GOLD's paper. Called again it goes on where it was.
 
@@ -91,12 +91,12 @@ def _compare(out: Path) -> None:
     from rich.table import Table
 
     policies = {
-        "guide (decision transformer)": out / "gold" / "guide",
-        "IQL from scratch": out / "scratch",
+        "guide (DT)": out / "gold" / "guide",
+        "from scratch": out / "scratch",
         "GOLD student": out / "gold",
     }
     table = Table(title=f"{TASK}: {EPISODES} evaluation episodes", title_justify="left")
-    for column in ("", "return", "lowest", "cost", "over the limit", "parameters", "ms an action"):
+    for column in ("", "return", "lowest", "cost", "over limit", "parameters", "ms/action"):
         table.add_column(column, justify="right" if column else "left")
     for label, path in policies.items():
         policy, spec = load_policy(path)
