@@ -33,8 +33,12 @@ class Trained(eqx.Module):
         Returns the trained network and what ``loss`` returned.
         """
         value, gradient = eqx.filter_value_and_grad(loss, has_aux=aux)(self.net)
+        return self.step(gradient), value
+
+    def step(self, gradient: Any) -> Trained:
+        """One step of the optimiser, given the gradient."""
         updates, state = self.optimiser.update(gradient, self.state, self.net)
-        return Trained(eqx.apply_updates(self.net, updates), state, self.optimiser), value
+        return Trained(eqx.apply_updates(self.net, updates), state, self.optimiser)
 
 
 def polyak(target: PyTree, source: PyTree, tau: float) -> PyTree:
