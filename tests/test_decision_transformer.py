@@ -7,9 +7,7 @@ computes every token of every layer in float64; ours does none of the three.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import equinox as eqx
@@ -151,32 +149,25 @@ def gpt2(tmp_path):
 KEY = jax.random.key(0)
 
 
-def begin(settings: dt.DTSettings, key: jax.Array = KEY) -> dt.DTState:
-    """``init``, compiled: operation by operation it would take most of the tests' time."""
-    return compiled(settings)(key)
-
-
-@cache
-def compiled(settings: dt.DTSettings) -> Callable[[jax.Array], dt.DTState]:
-    return eqx.filter_jit(lambda key: dt.init(settings, key, SPEC))
+def some_net(settings: dt.DTSettings) -> dt.DecisionTransformer:
+    """A network of this form, none of whose parameters is 0 or 1; nothing is compiled for it."""
+    like = jax.eval_shape(lambda: dt.init(settings, KEY, SPEC)).guide.net
+    rng = np.random.default_rng(1)
+    return jax.tree.map(lambda x: np.float32(0.4 * rng.normal(size=x.shape)), like)
 
 
 @pytest.fixture(params=["fresh", "gpt2"])
 def backbone(request, gpt2) -> tuple[dt.DecisionTransformer, int, str]:
-    """A network none of whose parameters is 0 or 1, its heads, its activation."""
+    """A network, its heads, its activation."""
     weights = str(gpt2) if request.param == "gpt2" else None
     settings = replace(SMALL, backbone=request.param, weights=weights)
-    rng = np.random.default_rng(1)
-    net = jax.tree.map(
-        lambda x: np.asarray(x + 0.1 * rng.normal(size=x.shape), np.float32),
-        begin(settings).guide.net,
-    )
+    net = some_net(settings)
     return (net, HEADS, "gelu_new") if weights else (net, 2, "relu")
 
 
 @pytest.fixture
 def net() -> dt.DecisionTransformer:
-    return begin(SMALL).guide.net
+    return some_net(SMALL)
 
 
 @jax.jit
@@ -259,7 +250,7 @@ def test_the_future_is_not_seen(net):
 def test_parameters_are_the_published_number(o, a, horizon):
     d = 128
     spec = Spec("test/Count", o, a, (-1.0,) * a, (1.0,) * a, horizon, 1.0)
-    shapes = eqx.filter_eval_shape(lambda: dt.init(dt.DTSettings(), KEY, spec)).guide.net
+    shapes = jax.eval_shape(lambda: dt.init(dt.DTSettings(), KEY, spec)).guide.net
     block = 4 * d + (d + 1) * 3 * d + (d + 1) * d + (d + 1) * 4 * d + (4 * d + 1) * d
     want = horizon * d + (o + 1) * d + 2 * d + (a + 1) * d + 2 * d + 3 * block + 2 * d
     want += (d + 1) * a
@@ -268,13 +259,14 @@ def test_parameters_are_the_published_number(o, a, horizon):
 
 
 LEARN = replace(SMALL, layers=1, learning_rate=1e-2)
+begin = eqx.filter_jit(lambda key: dt.init(LEARN, key, SPEC))
 fit = dt.block(LEARN)
 ONE = Window(*(x[None] for x in windows()))
 
 
 def fitted(updates: int, key: jax.Array = KEY) -> tuple[dt.DecisionTransformer, float]:
     """The network after so many updates, and the loss that the last one began with."""
-    state, metrics = begin(LEARN, key), {"loss/guide": np.inf}
+    state, metrics = begin(key), {"loss/guide": np.inf}
     for _ in range(updates):
         state, metrics = fit(state, ONE)
     return state.guide.net, float(metrics["loss/guide"])
@@ -289,7 +281,7 @@ def test_learns_a_small_set_by_heart_and_repeats_itself():
 
 def test_the_learning_rate_warms_up():
     """Adam's first step is the learning rate itself: a tenth of it with a warm-up of 10."""
-    before, (after, _) = begin(LEARN).guide.net, fitted(1)
+    before, (after, _) = begin(KEY).guide.net, fitted(1)
     moved = np.abs(np.asarray(after.head.weight - before.head.weight))
     np.testing.assert_allclose(moved, LEARN.learning_rate / 10, rtol=1e-2)
 
@@ -319,7 +311,7 @@ def test_dropout_masks_are_fair():
 
 
 def test_the_gradient_uses_the_masks_of_its_own_forward_pass():
-    net = begin(LEARN).guide.net
+    net = some_net(LEARN)
     value, slope = gradient(net, windows(), KEY, 0.3)
     assert value == gradient(net, windows(), KEY, 0.3)[0]
     assert value != gradient(net, windows(), jax.random.key(1), 0.3)[0]
@@ -341,10 +333,7 @@ TARGET, SCALE, WEIGHT = 30.0, 10.0, 0.5
 
 @pytest.fixture
 def policy() -> dt.DTPolicy:
-    settings = replace(SMALL, return_scale=SCALE)
-    return dt.DTPolicy.of(
-        settings, begin(SMALL), NORMALISER, cost_weight=WEIGHT, target_return=TARGET
-    )
+    return dt.DTPolicy(some_net(SMALL), NORMALISER, K, TARGET, SCALE, WEIGHT)
 
 
 def by_hand(policy: dt.DTPolicy, episode: list[dict[str, Any]]) -> np.ndarray:
@@ -412,7 +401,7 @@ def test_carry_keeps_its_form_and_inputs_are_left_alone(policy):
 
 
 def test_a_policy_outlives_the_training_it_came_from():
-    state = begin(LEARN)
+    state = begin(KEY)
     policy = dt.DTPolicy.of(LEARN, state, NORMALISER, cost_weight=0.0, target_return=1.0)
     before = np.array(policy.net.head.weight)
     fit(state, ONE)  # donates the state
@@ -420,8 +409,8 @@ def test_a_policy_outlives_the_training_it_came_from():
 
 
 def test_arrays_and_card_are_the_whole_policy(policy, gpt2, tmp_path):
-    state = begin(replace(SMALL, backbone="gpt2", weights=str(gpt2)))
-    other = dt.DTPolicy.of(SMALL, state, NORMALISER, cost_weight=1.0, target_return=2.0)
+    net = some_net(replace(SMALL, backbone="gpt2", weights=str(gpt2)))
+    other = dt.DTPolicy(net, NORMALISER, K, 2.0, SCALE, 0.0)
     for one in (policy, other):
         arrays, card = one.to_arrays()
         save_file(arrays, tmp_path / "policy.safetensors")
