@@ -181,10 +181,19 @@ def test_iql_awr_loss(batch):
     )
 
 
-@pytest.mark.parametrize("extraction", ["awr", "sac"])
+def test_iql_ddpg_bc_loss(critic, batch):
+    actor = shaken(Actor(O, A, (8, 8), squashed=False, key=KEY))
+    mean, std = gaussian(actor, batch.observation)
+    q = ensemble(critic, batch.observation, mean).min(0)
+    log_prob = log_density(batch.action, mean, std)
+    settings = iql.IQLSettings("ddpg_bc", bc_weight=0.7)
+    close(iql.ddpg_bc_loss(actor, critic, batch, settings), -(q + 0.7 * log_prob).mean(), 1e-4)
+
+
+@pytest.mark.parametrize("extraction", ["awr", "ddpg_bc", "sac"])
 def test_iql_update_in_the_published_order(spec, batch, extraction):
     """V moves by the target's Q; the advantage and the backup take the V that has moved."""
-    settings = iql.IQLSettings(extraction, hidden=(8, 8), learning_rate=0.01)
+    settings = iql.IQLSettings(extraction, hidden=(8, 8), learning_rate=0.01, tau=0.005)
     state = iql.init(settings, KEY, spec)
     state = eqx.tree_at(lambda s: s.target, state, shaken(state.target))
     new, metrics = iql.update(settings, state, batch)
@@ -214,6 +223,9 @@ def test_iql_update_in_the_published_order(spec, batch, extraction):
             iql.awr_loss(state.actor.net, batch, (q - v_new).astype(np.float32), settings),
             1e-4,
         )
+    elif extraction == "ddpg_bc":
+        loss = iql.ddpg_bc_loss(state.actor.net, state.critic.net, batch, settings)
+        close(metrics["loss/actor"], loss, 1e-4)
     else:
         k1 = jax.random.split(state.key)[1]
         loss, log_prob = sac.actor_loss(
@@ -257,8 +269,14 @@ def test_settings_are_checked():
 IQL = iql.IQLSettings(discount=0.9, **probes.SMALL)
 # Without an entropy term soft values are values.
 SAC = sac.SACSettings(discount=0.9, initial_alpha=1e-8, **probes.SMALL)
-LEARNERS = [iql.learner(IQL), iql.learner(replace(IQL, extraction="sac")), sac.learner(SAC)]
-each_learner = pytest.mark.parametrize("learner", LEARNERS, ids=["iql-awr", "iql-sac", "sac"])
+LEARNERS = [
+    iql.learner(replace(IQL, extraction="awr")),
+    iql.learner(replace(IQL, extraction="ddpg_bc", bc_weight=0.01)),
+    iql.learner(replace(IQL, extraction="sac")),
+    sac.learner(SAC),
+]
+NAMES = ["iql-awr", "iql-ddpg_bc", "iql-sac", "sac"]
+each_learner = pytest.mark.parametrize("learner", LEARNERS, ids=NAMES)
 
 
 def q_values(state, observation, action=0.0):
@@ -316,13 +334,30 @@ def test_probe_trade_off(learner):
 def test_probe_awr_mean():
     """AWR's mean is the weighted mean of the data's actions, clipped weights included."""
     data = probes.trade_off()
-    state = probes.train(iql.learner(replace(IQL, temperature=10)), data, cost_weight=1.0)
+    state = probes.train(
+        iql.learner(replace(IQL, extraction="awr", temperature=10)), data, cost_weight=1.0
+    )
     q = data.reward - data.cost
     weight = np.minimum(np.exp(10 * (q - probes.expectile(q, 0.8))), 100)
     expected = (weight * data.action[:, 0]).sum() / weight.sum()
     mode = float(state.actor.net.mode(np.ones((1, 1), np.float32))[0, 0])
     assert mode == pytest.approx(expected, abs=0.05)
     assert mode == pytest.approx(0.5, abs=0.1)
+
+
+def test_probe_ddpg_bc_mean():
+    """Q's gradient against the pull of the data's actions, uniform in [-1, 1] around 0.
+
+    Stationary where 1 - 2 w m = alpha m / s^2, the spread being s^2 = 1/3 + m^2.
+    """
+    alpha, m = 0.3, np.linspace(0, 0.5, 5001)
+    slope = 1 - 2 * m - alpha * m / (1 / 3 + m**2)
+    expected = m[np.abs(slope).argmin()]
+    settings = replace(IQL, extraction="ddpg_bc", bc_weight=alpha)
+    state = probes.train(iql.learner(settings), probes.trade_off(), cost_weight=1.0)
+    actor = state.actor.net
+    assert float(actor.mode(np.ones((1, 1), np.float32))[0, 0]) == pytest.approx(expected, abs=0.04)
+    assert float(jnp.exp(actor.log_std[0])) == pytest.approx((1 / 3 + expected**2) ** 0.5, abs=0.04)
 
 
 def test_probe_cloning():
@@ -336,7 +371,7 @@ def test_probe_cloning():
 
 
 EVERY = [*LEARNERS, bc.learner(bc.BCSettings(hidden=(8, 8)))]
-every_learner = pytest.mark.parametrize("learner", EVERY, ids=["iql-awr", "iql-sac", "sac", "bc"])
+every_learner = pytest.mark.parametrize("learner", EVERY, ids=[*NAMES, "bc"])
 
 
 @every_learner

@@ -23,7 +23,7 @@ from handrail.errors import HandrailError
 from handrail.guidance import SCHEDULES, Guidance, GuidanceSettings
 from handrail.learners import bc, iql
 from handrail.learners import decision_transformer as dt
-from handrail.methods import BC, DT, FromDemonstrations, OnlineMethod
+from handrail.methods import BC, DT, FromDemonstrations, OnlineMethod, require_share
 from handrail.multipliers import Fixed
 from handrail.online import Online
 from handrail.policies import MLPPolicy
@@ -45,6 +45,8 @@ class GOLD(OnlineMethod, FromDemonstrations):
     """What the student learns by."""
     demonstration_share: float = 0.25
     """Part of each batch that is drawn from the demonstrations, 0 to 1 (GOLD: 0; JSRL: 0.25)."""
+    pretrain: int = 2000
+    """Updates of the student on the demonstrations before the first step (GOLD: 0)."""
     guidance: OmitArgPrefixes[GuidanceSettings] = field(default_factory=GuidanceSettings)
     iql: iql.IQLSettings = field(default_factory=iql.IQLSettings)
     bc: bc.BCSettings = field(default_factory=bc.BCSettings)
@@ -60,13 +62,10 @@ class GOLD(OnlineMethod, FromDemonstrations):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.demonstration_share < 1:
-            raise HandrailError(
-                f"demonstration_share is {self.demonstration_share:g}; it must lie in [0, 1)"
-            )
+        require_share(self.demonstration_share, self.pretrain)
 
     def check(self) -> None:
-        if self.guide in ("bc", "dt") or self.demonstration_share:
+        if self.guide in ("bc", "dt") or self.demonstration_share or self.pretrain:
             super().check()
         else:  # nothing is asked of demonstrations
             self.spec()
@@ -103,7 +102,7 @@ class GOLD(OnlineMethod, FromDemonstrations):
 
     def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
         guide = self.fit_guide(run, watcher)  # lines 2-6; frozen from here on
-        share = self.demonstration_share
+        seeded = self.demonstration_share or self.pretrain
         schedule = SCHEDULES[self.guidance.schedule](
             horizon=self.guidance.horizon or self.spec().horizon,
             steps=self.online.steps,
@@ -117,8 +116,9 @@ class GOLD(OnlineMethod, FromDemonstrations):
             behaviour=Guidance(guide, schedule),
             controller=Fixed(self.cost_weight),
             seed=self.seed,
-            demonstrations=self.demonstrations(run, watcher) if share else None,
-            demonstration_share=share,
+            demonstrations=self.demonstrations(run, watcher) if seeded else None,
+            demonstration_share=self.demonstration_share,
+            pretrain=self.pretrain,
         )
         online.train(watcher)
         return online.best().mode()

@@ -180,7 +180,7 @@ class DT(FromDemonstrations):
     """The decision transformer: GOLD's guide."""
 
     name = "dt"
-    cost_weight: float = 2.0
+    cost_weight: float = 3.0
     """w >= 0 of the shaped reward r - w c that returns-to-go are made of."""
     dt: OmitArgPrefixes[dt.DTSettings] = field(default_factory=dt.DTSettings)
 
@@ -219,11 +219,20 @@ class DT(FromDemonstrations):
         )
 
 
+def require_share(demonstration_share: float, pretrain: int) -> None:
+    if not 0 <= demonstration_share < 1:
+        raise HandrailError(
+            f"demonstration_share is {demonstration_share:g}; it must lie in [0, 1)"
+        )
+    if pretrain < 0:
+        raise HandrailError(f"pretrain is {pretrain}; it must be 0 or more")
+
+
 @dataclass(frozen=True, kw_only=True)
 class OnlineMethod(Method):
     """A method that acts in the simulator."""
 
-    cost_weight: float = 2.0
+    cost_weight: float = 3.0
     """w >= 0 of the shaped reward r - w c."""
     online: OmitArgPrefixes[OnlineSettings] = field(default_factory=OnlineSettings)
 
@@ -257,8 +266,7 @@ class IQL(OnlineMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.demonstration_share < 1 or self.pretrain < 0:
-            raise HandrailError("demonstration_share must lie in [0, 1), pretrain be 0 or more")
+        require_share(self.demonstration_share, self.pretrain)
 
     def check(self) -> None:
         super().check()
@@ -297,7 +305,7 @@ class Expert(Method):
     sac: OmitArgPrefixes[sac.SACSettings] = field(default_factory=sac.SACSettings)
     online: OmitArgPrefixes[OnlineSettings] = field(
         default_factory=lambda: OnlineSettings(
-            steps=400_000, batch=128, evaluate_every=20_000, keep_policies=True
+            steps=500_000, batch=128, evaluate_every=20_000, keep_policies=True
         )
     )
 
@@ -316,4 +324,4 @@ class Expert(Method):
             seed=self.seed,
         )
         online.train(watcher)
-        return online.student().mode()  # its weight changes: shaped returns do not compare
+        return online.best().mode()

@@ -16,6 +16,11 @@ State = dict[str, Any]
 
 
 class Controller(Protocol):
+    @property
+    def weight(self) -> float:
+        """The largest that it may give."""
+        ...
+
     def init(self) -> State: ...
 
     def update(self, state: State, episode_return: float, episode_cost: float, steps: int) -> State:
@@ -58,7 +63,7 @@ class Ramp:
     """Change of w for each unit of cost and episode; 0: w stays where the ramp ends."""
     ease_cost: float = 3.0
     """Of an episode: above it w grows, below it w shrinks."""
-    least: float = 1.5
+    least: float = 0.75
     """Smallest w after the ramp."""
 
     def __post_init__(self) -> None:

@@ -209,7 +209,7 @@ class Online:
         """The student of the evaluation with the best shaped return: what a run ends in. A cost
         that begins at a line makes the last parameters a matter of luck.
 
-        Where a controller moves the weight, evaluations are compared by the weight of the later.
+        Evaluations are compared by the controller's largest weight, wherever it stands.
         """
         return self._policy(self._best_actor)
 
@@ -325,7 +325,7 @@ class Online:
         found = [
             float(np.mean([getattr(e, name) for e in watched])) for name in ("return_", "cost")
         ]
-        best, weight = self._best, self._weights["weight"]
+        best, weight = self._best, self.controller.weight
         if best is None or found[0] - weight * found[1] > best[0] - weight * best[1]:
             self._best, self._best_actor = found, self._actor
         row: Metrics = {

@@ -27,28 +27,32 @@ from handrail.types import Batch, Metrics, Spec
 class IQLSettings:
     """Settings of IQL; the source stands beside each default."""
 
-    extraction: Literal["awr", "sac"] = "awr"
-    """How the policy is drawn out of Q and V: ``awr`` (IQL) or ``sac`` (GOLD's code)."""
+    extraction: Literal["awr", "ddpg_bc", "sac"] = "ddpg_bc"
+    """How the policy is drawn out of Q and V: ``awr`` (IQL), ``ddpg_bc`` (Park et al. 2024), or
+    ``sac`` (GOLD's code)."""
     expectile: float = 0.8
     """Expectile of Q that V regresses to, in (0, 1) (GOLD's code; IQL on locomotion: 0.7)."""
     temperature: float = 3.0
     """``awr``: inverse temperature of the advantage weights, per unit of return (IQL)."""
     max_weight: float = 100.0
     """``awr``: largest advantage weight (IQL)."""
+    bc_weight: float = 3.0
+    """``ddpg_bc``: alpha, weight of log pi(a|s) beside Q, in units of return (see docs/gold.md)."""
     initial_alpha: float = 0.2
     """``sac``: weight of the entropy at the start; it then follows the target entropy -A."""
     learning_rate: float = 3e-4
     """Adam's, of every network, per update (both)."""
     discount: float = 0.99
     """Per step (both)."""
-    tau: float = 0.005
-    """Polyak rate of the target critic, per update (both)."""
+    tau: float = 0.02
+    """Polyak rate of the target critic, per update (both: 0.005, with 1,000,000 updates; values
+    need some 1 / (tau (1 - discount)) updates to settle)."""
     hidden: tuple[int, ...] = (256, 256)
     """Units of each hidden layer, of every network (both)."""
 
     def __post_init__(self) -> None:
-        if self.extraction not in ("awr", "sac"):
-            raise HandrailError(f"extraction must be awr or sac, not {self.extraction!r}")
+        if self.extraction not in ("awr", "ddpg_bc", "sac"):
+            raise HandrailError(f"extraction must be awr, ddpg_bc or sac, not {self.extraction!r}")
         if not 0 < self.expectile < 1:
             raise HandrailError(f"expectile must lie between 0 and 1, not {self.expectile}")
 
@@ -100,6 +104,15 @@ def awr_loss(
     return -(weight * actor.log_prob(batch.observation, batch.action)).mean()
 
 
+def ddpg_bc_loss(
+    actor: Actor, critic: Critic, batch: Batch, settings: IQLSettings
+) -> Float[Array, ""]:
+    """-E[min Q(s, mode(s)) + alpha log pi(a|s)]. Park et al. 2024 (arXiv 2406.09329), Sec. 4."""
+    q = critic(batch.observation, actor.mode(batch.observation)).min(0)
+    log_prob = actor.log_prob(batch.observation, batch.action)
+    return -(q + settings.bc_weight * log_prob).mean()
+
+
 def update(settings: IQLSettings, state: IQLState, batch: Batch) -> tuple[IQLState, Metrics]:
     """One update in the published order: V, actor, Q, target."""
     q = state.target(batch.observation, batch.action).min(0)
@@ -110,8 +123,12 @@ def update(settings: IQLSettings, state: IQLState, batch: Batch) -> tuple[IQLSta
     # As published, the advantage and the backup take the value that has just been updated.
     advantage = q - value.net(batch.observation)[0]
     key, log_alpha, metrics = state.key, state.log_alpha, {}
-    if log_alpha is None:
+    if settings.extraction == "awr":
         actor, loss_pi = state.actor.descend(lambda net: awr_loss(net, batch, advantage, settings))
+    elif settings.extraction == "ddpg_bc":
+        actor, loss_pi = state.actor.descend(
+            lambda net: ddpg_bc_loss(net, state.critic.net, batch, settings)
+        )
     else:
         key, k1 = jax.random.split(key)
         alpha = jnp.exp(log_alpha.net)
