@@ -123,13 +123,7 @@ def update(settings: IQLSettings, state: IQLState, batch: Batch) -> tuple[IQLSta
     # As published, the advantage and the backup take the value that has just been updated.
     advantage = q - value.net(batch.observation)[0]
     key, log_alpha, metrics = state.key, state.log_alpha, {}
-    if settings.extraction == "awr":
-        actor, loss_pi = state.actor.descend(lambda net: awr_loss(net, batch, advantage, settings))
-    elif settings.extraction == "ddpg_bc":
-        actor, loss_pi = state.actor.descend(
-            lambda net: ddpg_bc_loss(net, state.critic.net, batch, settings)
-        )
-    else:
+    if log_alpha is not None:
         key, k1 = jax.random.split(key)
         alpha = jnp.exp(log_alpha.net)
         actor, (loss_pi, log_prob) = state.actor.descend(
@@ -139,6 +133,11 @@ def update(settings: IQLSettings, state: IQLState, batch: Batch) -> tuple[IQLSta
             lambda net: sac.alpha_loss(net, log_prob, target_entropy=-batch.action.shape[-1])
         )
         metrics = {"alpha": alpha, "entropy": -log_prob.mean()}
+    elif settings.extraction == "ddpg_bc":
+        critic = state.critic.net
+        actor, loss_pi = state.actor.descend(lambda net: ddpg_bc_loss(net, critic, batch, settings))
+    else:
+        actor, loss_pi = state.actor.descend(lambda net: awr_loss(net, batch, advantage, settings))
 
     v_next = value.net(batch.next_observation)[0]
     y = batch.reward + settings.discount * (1 - batch.terminated) * v_next
