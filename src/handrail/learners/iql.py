@@ -134,8 +134,9 @@ def update(settings: IQLSettings, state: IQLState, batch: Batch) -> tuple[IQLSta
         )
         metrics = {"alpha": alpha, "entropy": -log_prob.mean()}
     elif settings.extraction == "ddpg_bc":
-        critic = state.critic.net
-        actor, loss_pi = state.actor.descend(lambda net: ddpg_bc_loss(net, critic, batch, settings))
+        actor, loss_pi = state.actor.descend(
+            lambda net: ddpg_bc_loss(net, state.critic.net, batch, settings)
+        )
     else:
         actor, loss_pi = state.actor.descend(lambda net: awr_loss(net, batch, advantage, settings))
 
