@@ -52,6 +52,9 @@ class OnlineSettings:
     """Gradient updates for each step (GOLD's code: 1)."""
     batch: int = 256
     """Transitions in an update's batch."""
+    noise: float = 1.0
+    """Training actions are sampled with this part of the student's own standard deviation; 0: the
+    mode acts."""
     buffer: int = 1_000_000
     """Transitions that replay holds."""
     start: int = 2_500
@@ -73,6 +76,8 @@ class OnlineSettings:
         ):
             if getattr(self, name) < 1:
                 raise HandrailError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        if not self.noise >= 0:  # nor NaN
+            raise HandrailError(f"noise is {self.noise:g}; it must be 0 or more")
         if self.block % self.environments:
             raise HandrailError(
                 f"block ({self.block}) is no multiple of environments ({self.environments})"
@@ -203,7 +208,7 @@ class Online:
 
     def student(self) -> MLPPolicy:
         """The student with the parameters of the last finished block of updates."""
-        return self._policy(self._actor)
+        return self._policy(self._actor).sampled(self.settings.noise)
 
     def best(self) -> MLPPolicy:
         """The student of the evaluation with the best shaped return: what a run ends in. A cost

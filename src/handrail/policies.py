@@ -22,7 +22,8 @@ LOG_STD_RANGE = (-5.0, 2.0)
 class MLPPolicy:
     """``networks.Actor`` on the host: the same numbers, up to float32 rounding.
 
-    ``deterministic`` acts by the mode; otherwise by a sample made of the step's draws.
+    ``deterministic`` acts by the mode; otherwise by a sample made of the step's draws, with
+    ``spread`` times the actor's standard deviation.
     """
 
     weights: tuple[Float32[np.ndarray, "I J"], ...]
@@ -30,6 +31,7 @@ class MLPPolicy:
     log_std: Float32[np.ndarray, " A"] | None
     squashed: bool
     deterministic: bool = False
+    spread: float = 1.0
 
     @classmethod
     def of(cls, actor: Any, *, deterministic: bool = False) -> MLPPolicy:
@@ -73,9 +75,9 @@ class MLPPolicy:
         """The same policy acting deterministically."""
         return replace(self, deterministic=True)
 
-    def sampled(self) -> MLPPolicy:
+    def sampled(self, spread: float = 1.0) -> MLPPolicy:
         """The same policy acting by samples."""
-        return replace(self, deterministic=False)
+        return replace(self, deterministic=False, spread=spread)
 
     def initial(self, batch: int) -> None:
         return None
@@ -91,7 +93,8 @@ class MLPPolicy:
             assert self.log_std is not None
             mean, log_std = np.tanh(x), self.log_std
         if not self.deterministic:
-            mean = mean + np.exp(np.clip(log_std, *LOG_STD_RANGE)) * draws.normal
+            std = np.float32(self.spread) * np.exp(np.clip(log_std, *LOG_STD_RANGE))
+            mean = mean + std * draws.normal
         return (np.tanh(mean) if self.squashed else np.clip(mean, -1, 1)), None
 
 
