@@ -43,8 +43,9 @@ class GOLD(OnlineMethod, FromDemonstrations):
     """dt or bc, fitted to the demonstrations; or a trained guide: a run's or a policy's path."""
     backbone: Literal["iql"] = "iql"
     """What the student learns by."""
-    demonstration_share: float = 0.25
-    """Part of each batch that is drawn from the demonstrations, 0 to 1 (GOLD: 0; JSRL: 0.25)."""
+    demonstration_share: float = 0.5
+    """Part of each batch that is drawn from the demonstrations, 0 to 1 (GOLD: 0; JSRL: 0.25;
+    RLPD: 0.5)."""
     pretrain: int = 2000
     """Updates of the student on the demonstrations before the first step (GOLD: 0)."""
     guidance: OmitArgPrefixes[GuidanceSettings] = field(default_factory=GuidanceSettings)

@@ -30,7 +30,7 @@ class GuidanceSettings:
 
     schedule: ScheduleName = "prefix_curriculum"
     """A prefix that shrinks (GOLD's paper), a random one (JSRL), a coin a step (GOLD's code)."""
-    share: float = 0.6
+    share: float = 0.3
     """Part of the run's steps in which the guide acts at all, 0 to 1. (The curriculum: where every
     stage advances at once; stages that wait may make it a third longer.)"""
     horizon: int | None = None

@@ -254,8 +254,8 @@ class IQL(OnlineMethod):
     """Demonstrations: updates on them come first, and a part of each batch is theirs."""
     pretrain: int = 2000
     """With --demos: updates before the first step."""
-    demonstration_share: float = 0.25
-    """With --demos: part of each batch that is theirs, 0 to 1 (JSRL)."""
+    demonstration_share: float = 0.5
+    """With --demos: part of each batch that is theirs, 0 to 1 (JSRL: 0.25; RLPD: 0.5)."""
     warmup: int = 5000
     """Without --demos: steps of held random actions before the student acts."""
     iql: OmitArgPrefixes[iql.IQLSettings] = field(default_factory=iql.IQLSettings)

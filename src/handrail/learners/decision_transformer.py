@@ -50,8 +50,6 @@ class DTSettings:
     """Whether the head ends in a tanh; without, actions are clipped where they are executed."""
     batch: int = 64
     """Windows of one update."""
-    updates: int = 10_000
-    """Gradient updates in all (GOLD's code: 100 000, ten times as many)."""
     updates: int = 2000
     """Gradient updates in all (GOLD's code: 100,000)."""
     learning_rate: float = 1e-4

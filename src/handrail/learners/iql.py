@@ -36,7 +36,7 @@ class IQLSettings:
     """``awr``: inverse temperature of the advantage weights, per unit of return (IQL)."""
     max_weight: float = 100.0
     """``awr``: largest advantage weight (IQL)."""
-    bc_weight: float = 3.0
+    bc_weight: float = 10.0
     """``ddpg_bc``: alpha, weight of log pi(a|s) beside Q, in units of return (see docs/gold.md)."""
     initial_alpha: float = 0.2
     """``sac``: weight of the entropy at the start; it then follows the target entropy -A."""
