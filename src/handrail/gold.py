@@ -25,7 +25,7 @@ from handrail.learners import bc, iql
 from handrail.learners import decision_transformer as dt
 from handrail.methods import BC, DT, FromDemonstrations, OnlineMethod, require_share
 from handrail.multipliers import Fixed
-from handrail.online import Online
+from handrail.online import Online, OnlineSettings
 from handrail.policies import MLPPolicy
 from handrail.policy_files import load_policy
 from handrail.progress import Watcher
@@ -48,6 +48,9 @@ class GOLD(OnlineMethod, FromDemonstrations):
     RLPD: 0.5)."""
     pretrain: int = 2000
     """Updates of the student on the demonstrations before the first step (GOLD: 0)."""
+    online: OmitArgPrefixes[OnlineSettings] = field(
+        default_factory=lambda: OnlineSettings(noise=0.3)
+    )
     guidance: OmitArgPrefixes[GuidanceSettings] = field(default_factory=GuidanceSettings)
     iql: iql.IQLSettings = field(default_factory=iql.IQLSettings)
     bc: bc.BCSettings = field(default_factory=bc.BCSettings)
