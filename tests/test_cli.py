@@ -73,7 +73,7 @@ def trained(tmp_path_factory, demos) -> dict[str, Path]:
         "iql": ["train", "iql", toy.TOY, "--warmup", 48, "--hidden", 8, *LOOP],
         "gold": [
             *("train", "gold", toy.TOY, "--demos", demos, "--cost-limit", 3.5),
-            *("--stages", 2, "--window", 2, "--iql.hidden", 8, *inside, *LOOP),
+            *("--stages", 2, "--window", 2, "--pretrain", 20, "--iql.hidden", 8, *inside, *LOOP),
         ],
         "expert": ["expert", toy.TOY, "--start-return", -99, "--hidden", 8, *LOOP],
     }

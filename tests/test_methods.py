@@ -119,7 +119,10 @@ def test_a_file_of_settings_that_is_not_ours_is_told(old, new, line, tmp_path):
         (lambda: DT(task="a", cost_weight=-1.0), "cost weight is -1"),
         (lambda: IQL(task="a", cost_weight=-0.5), "cost weight is -0.5"),
         (lambda: IQL(task="a", demonstration_share=1.0), r"must lie in \[0, 1\)"),
-        (lambda: IQL(task="a", pretrain=-1), "pretrain be 0 or more"),
+        (lambda: IQL(task="a", pretrain=-1), "pretrain is -1"),
+        (lambda: GOLD(task="a", pretrain=-1), "pretrain is -1"),
+        (lambda: OnlineSettings(noise=-0.5), "noise is -0.5"),
+        (lambda: OnlineSettings(noise=float("nan")), "noise is nan"),
         (lambda: GOLD(task="a", demonstration_share=-0.1), "demonstration_share is -0.1"),
         (lambda: OnlineSettings(steps=0), "steps is 0; it must be 1 or more"),
         (lambda: OnlineSettings(start=0), "start is 0"),
@@ -187,7 +190,7 @@ def test_no_run_is_begun_for_what_cannot_be_done(tmp_path, demos):
         assert not out.exists()
 
 
-def test_a_trained_guide_needs_demonstrations_for_a_share_alone(tmp_path):
+def test_a_trained_guide_needs_demonstrations_where_the_student_learns_from_them(tmp_path):
     import jax
 
     from handrail.networks import Actor
@@ -196,11 +199,12 @@ def test_a_trained_guide_needs_demonstrations_for_a_share_alone(tmp_path):
     actor = Actor(3, 1, (4,), squashed=False, key=jax.random.key(0))
     spec = Spec(toy.TOY, 3, 1, (-2.0,), (2.0,), toy.HORIZON, 25.0)
     save_policy(MLPPolicy.of(actor), guide, spec)
-    GOLD(task=toy.TOY, guide=str(guide), demonstration_share=0.0).check()
-    with pytest.raises(HandrailError, match="no expert is shipped"):
-        GOLD(task=toy.TOY, guide=str(guide)).check()
+    GOLD(task=toy.TOY, guide=str(guide), demonstration_share=0.0, pretrain=0).check()
+    for seeded in ({"demonstration_share": 0.0}, {"pretrain": 0}):
+        with pytest.raises(HandrailError, match="no expert is shipped"):
+            GOLD(task=toy.TOY, guide=str(guide), **seeded).check()
     with pytest.raises(HandrailError, match=f"is of {toy.TOY}, not of {toy.ENDS}"):
-        GOLD(task=toy.ENDS, guide=str(guide), demonstration_share=0.0).check()
+        GOLD(task=toy.ENDS, guide=str(guide), demonstration_share=0.0, pretrain=0).check()
 
 
 def test_the_guide_is_judged_by_the_runs_cost_limit(tmp_path, demos):

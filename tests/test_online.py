@@ -66,6 +66,7 @@ def gold(demos: Path, guide: str, **changes) -> Method:
         "bc": BCSettings(hidden=(8,), updates=150, batch=8),
         "dt": DTSettings(context=3, embed=8, layers=1, updates=150, batch=4),
         "guidance": GuidanceSettings(stages=3, window=2),
+        "pretrain": 0,
         **changes,
     }
     return GOLD(task=toy.ENDS, seed=3, demos=demos, guide=guide, iql=SMALL, online=LOOP, **settings)
@@ -83,6 +84,7 @@ METHODS = {
         online=LOOP,
     ),
     "gold bc": lambda demos: gold(demos, "bc"),
+    "gold bc, pre-trained": lambda demos: gold(demos, "bc", pretrain=150),
     "gold dt": lambda demos: gold(demos, "dt"),
     "gold dt, coin": lambda demos: gold(
         demos, "dt", guidance=GuidanceSettings("bernoulli_decay"), demonstration_share=0.0
@@ -147,6 +149,7 @@ def broken(method: Method, path: Path, reports: int) -> int:
         ("iql, few rows", 2),
         ("expert", 2),
         ("gold bc", 1),
+        ("gold bc, pre-trained", 2),
         ("gold dt", 2),
         ("gold dt, coin", 1),
     ],
@@ -317,16 +320,27 @@ def test_the_learner_sees_normalised_observations_and_the_student_raw_ones(tmp_p
     np.testing.assert_allclose(mode(loop.student(), raw), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_a_student_explores_with_its_part_of_the_noise(noise, tmp_path):
+    spied = Spied(tmp_path / "run", noise=noise, normalise=False)
+    actor = MLPPolicy.of(unpack(spied.acted[0], LEARNER.actor(spied.loop.state))).mode()
+    seen = spied.episodes[0].observations[:-1]
+    row = np.zeros(len(seen), np.float32)
+    step = Step(seen, row[:, None], row, row, row > 0)
+    modes, _ = actor.act(None, step, Draws(row[:, None], row))
+    distance = np.abs(spied.episodes[0].actions - spied.loop.spec.to_box(modes)).max()
+    assert distance < 1e-6 if noise == 0 else distance > 0.1
+
+
 @pytest.mark.parametrize("name", ["iql", "expert"])
 def test_a_run_ends_in_the_student_of_its_best_evaluation(name, demos, tmp_path):
-    path = through(METHODS[name](demos), tmp_path / "run")
+    method = METHODS[name](demos)
+    path = through(method, tmp_path / "run")
     table = read_metrics(path)
     learnt = np.flatnonzero(np.isfinite(table["loss/q"]))  # before, nothing is normalised
-    best = learnt[0]
-    for row in learnt:  # by the weight in force when the later of two was evaluated
-        weight = table["cost_weight"][row]
-        shaped = table["eval/return"] - weight * table["eval/cost"]
-        best = row if shaped[row] > shaped[best] else best
+    weight = method.ramp.weight if isinstance(method, Expert) else method.cost_weight
+    shaped = (table["eval/return"] - weight * table["eval/cost"])[learnt]
+    best = learnt[np.argmax(shaped)]
     found, _ = read_policy(path / "policy")
     wanted, _ = read_policy(path / "policy" / f"step-{table['step'][best]:.0f}")
     for array in wanted:
