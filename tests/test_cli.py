@@ -266,6 +266,21 @@ def test_a_run_whose_last_moments_are_missing_is_completed(half, trained, handra
     assert found[0]["validation"] == found[1]["validation"]
 
 
+def test_a_run_in_training_is_not_resumed_beside_it(half, mistake):
+    holds = "import sys; from handrail.runs import Run; run = Run.open(sys.argv[1])\n"
+    holds += "with run.alone(): print(flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", holds, str(half)], **pipes) as other:
+        other.stdout.readline()
+        before = {file: file.read_bytes() for file in half.rglob("*") if file.is_file()}
+        assert mistake("resume", half).endswith(
+            f"another process is training {half}; wait for it, or stop it first"
+        )
+        assert before == {file: file.read_bytes() for file in half.rglob("*") if file.is_file()}
+        other.kill()  # which releases it
+    assert cli.main(["resume", str(half)]) == 0
+
+
 def test_what_is_no_run_is_not_resumed(mistake, half, tmp_path):
     assert mistake("resume", tmp_path).endswith("is not a run: it has no settings.toml")
     file = half / "settings.toml"

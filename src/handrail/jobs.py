@@ -86,7 +86,7 @@ def _build(cls: type, values: dict[str, Any], file: Path) -> Any:
 
 
 def _train(method: Method, run: Run) -> None:
-    with Console().interruptible() as console:
+    with run.alone(), Console().interruptible() as console:
         console.say(f"{method.label} on {method.task}, seed {method.seed} -> {run.path}")
         try:
             found = method.complete(run, console)

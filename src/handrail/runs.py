@@ -121,6 +121,28 @@ class Run:
             else cls.create(path, settings)
         )
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """A block in which no other process may train the run. The lock is the system's, on the
+        directory: it leaves no file, and a kill releases it.
+
+        Raises:
+            HandrailError: another process is in such a block.
+        """
+        import fcntl
+
+        directory = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise HandrailError(
+                    f"another process is training {self.path}; wait for it, or stop it first"
+                ) from None
+            yield
+        finally:
+            os.close(directory)
+
     def __enter__(self) -> Run:
         return self
 
