@@ -400,7 +400,11 @@ def test_a_row_of_results_takes_the_place_of_its_like(trained, handrail, mistake
     assert tuple(row) == COLUMNS
     assert (row["task"], row["method"], row["seed"], row["env_steps"]) == (toy.TOY, "BC", "0", "0")
     assert json.loads(row["settings"])["bc"]["hidden"] == [8]
-    assert [row["method"] for row in append("iql")] == ["BC", "IQL"]
+    assert row["cumulative_cost"] == ""  # it does not act in the simulator
+    rows = append("iql")
+    assert [row["method"] for row in rows] == ["BC", "IQL"]
+    trained_on = sources.read(trained["iql"])  # its log of episodes
+    assert rows[1]["cumulative_cost"] == f"{sum(episode.cost for episode in trained_on):.0f}"
     again = append("bc", "--seed", 2000)
     assert [row["method"] for row in again] == ["IQL", "BC"]
     assert again[1]["return"] != row["return"]

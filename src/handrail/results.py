@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from handrail.errors import HandrailError
-from handrail.runs import Run
+from handrail.runs import Run, read_metrics
 
 COLUMNS = (
     "task",
@@ -24,6 +24,7 @@ COLUMNS = (
     "settings",
     "return_min",
     "cost_max",
+    "cumulative_cost",
 )
 
 
@@ -52,6 +53,7 @@ def append_row(file: Path, run: Run, report: dict[str, Any]) -> None:
         "settings": json.dumps(settings, sort_keys=True, separators=(",", ":")),
         "return_min": f"{report['return']['min']:.2f}",
         "cost_max": f"{report['cost']['max']:.0f}",
+        "cumulative_cost": _cumulative_cost(run),
     }
     rows: list[dict] = list(read_rows(file)) if file.exists() else []
     same = ("task", "method", "seed", "settings")
@@ -63,6 +65,12 @@ def append_row(file: Path, run: Run, report: dict[str, Any]) -> None:
         writer.writeheader()
         writer.writerows(rows)
     draft.replace(file)
+
+
+def _cumulative_cost(run: Run) -> str:
+    """Of all training episodes; nothing where a method does not act in the simulator."""
+    costs = read_metrics(run.path).get("train/cumulative_cost")
+    return "" if costs is None else f"{costs[-1]:.0f}"
 
 
 def read_rows(file: Path) -> list[dict[str, str]]:
