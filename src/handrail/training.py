@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,8 +13,36 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from handrail.errors import HandrailError
 from handrail.networks import Actor
 from handrail.types import Batch, Metrics, Spec
+
+_RANGES = {
+    "learning_rate": (0.0, 1.0),
+    "discount": (0.0, 1.0),
+    "tau": (0.0, 1.0),
+    "temperature": (0.0, math.inf),
+    "max_weight": (0.0, math.inf),
+    "bc_weight": (0.0, math.inf),
+    "initial_alpha": (0.0, math.inf),
+    "batch": (1, math.inf),
+    "updates": (1, math.inf),
+}
+
+
+def check_ranges(settings: Any) -> None:
+    """Settings of learners; a name means the same in all of them.
+
+    Raises:
+        HandrailError: one is out of its range, or not a number.
+    """
+    for name, (low, high) in _RANGES.items():
+        value = getattr(settings, name, low)
+        if not low <= value <= high:
+            upper = f" and {high:g} at most" if high < math.inf else ""
+            raise HandrailError(f"{name} is {value:g}; it must be {low:g} or more{upper}")
+    if any(units < 1 for units in settings.hidden):
+        raise HandrailError(f"hidden is {settings.hidden}; a layer has 1 unit or more")
 
 
 class Trained(eqx.Module):

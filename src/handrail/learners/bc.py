@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from handrail.networks import LOG_STD_RANGE, Actor
-from handrail.training import Learner, Trained
+from handrail.training import Learner, Trained, check_ranges
 from handrail.types import Batch, Metrics, Spec
 
 
@@ -31,6 +31,9 @@ class BCSettings:
     """Gradient updates in all (our measurements: more of them overfit and act worse)."""
     hidden: tuple[int, ...] = (256, 256)
     """Units of each hidden layer (the student's)."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 class BCState(eqx.Module):

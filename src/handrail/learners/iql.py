@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from handrail.errors import HandrailError
 from handrail.learners import sac
 from handrail.networks import Actor, Critic
-from handrail.training import Learner, Trained, polyak
+from handrail.training import Learner, Trained, check_ranges, polyak
 from handrail.types import Batch, Metrics, Spec
 
 
@@ -51,6 +51,7 @@ class IQLSettings:
     """Units of each hidden layer, of every network (both)."""
 
     def __post_init__(self) -> None:
+        check_ranges(self)
         if self.extraction not in ("awr", "ddpg_bc", "sac"):
             raise HandrailError(f"extraction must be awr, ddpg_bc or sac, not {self.extraction!r}")
         if not 0 < self.expectile < 1:

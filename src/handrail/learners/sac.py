@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from handrail.networks import Actor, Critic
-from handrail.training import Learner, Trained, polyak
+from handrail.training import Learner, Trained, check_ranges, polyak
 from handrail.types import Batch, Metrics, Spec
 
 
@@ -29,6 +29,9 @@ class SACSettings:
     hidden: tuple[int, ...] = (256, 256)
     initial_alpha: float = 0.2
     """Weight of the entropy at the start; it then follows the target entropy -A."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 class SACState(eqx.Module):
