@@ -107,17 +107,14 @@ def test_the_plane_shows_points_ways_and_the_limit(tmp_path):
     assert region.get_y() + region.get_height() == 25
 
 
-def test_labels_do_not_cover_one_another_nor_leave_the_plane(tmp_path):
-    ways = {"GOLD": (np.linspace(0, 34, 30), np.linspace(40, 8, 30))}
-    figure = reward_cost_plane(POINTS, ways, 25, tmp_path / "plane.png")
-    (axes,) = figure.axes
-    texts = [text for text in axes.texts if text.get_text()]
-    assert {"guide", "GOLD", "scratch", "limit 25"} <= {text.get_text() for text in texts}
-    boxes = [text.get_window_extent() for text in texts]
-    for i, box in enumerate(boxes):
-        assert axes.bbox.contains(box.x0, box.y0)
-        assert axes.bbox.contains(box.x1, box.y1)
-        assert not any(box.overlaps(other) for other in boxes[:i])
+def test_the_plane_says_which_point_is_which_outside_of_it(tmp_path):
+    figure = reward_cost_plane(POINTS, {"GOLD": ([5, 34], [12, 8])}, 25, tmp_path / "plane.png")
+    (legend,) = figure.legends
+    named = zip(legend.get_texts(), legend.legend_handles, strict=True)
+    assert {text.get_text(): handle.get_marker() for text, handle in named} == {
+        "guide": "D", "GOLD": "*", "scratch": "s"
+    }  # fmt: skip
+    assert not legend.get_window_extent().overlaps(figure.axes[0].bbox)
 
 
 def test_a_way_that_goes_nowhere_and_no_way_at_all_are_drawn(tmp_path):

@@ -20,7 +20,6 @@ from handrail.runs import read_metrics
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.text import Text
 
 BLUE, VERMILLION, ORANGE, GREEN = "#0072B2", "#D55E00", "#E69F00", "#009E73"
 PURPLE, SKY, BLACK, YELLOW = "#CC79A7", "#56B4E9", "#000000", "#F0E442"
@@ -60,6 +59,7 @@ _FEASIBLE = "#E3F2EC"
 _PANELS = {
     "eval/return": ("Return", "return of an episode"),
     "eval/cost": ("Cost", "cost of an episode"),
+    "train/cumulative_cost": ("Training", "cost so far, all episodes"),
     "guide/share": ("Guide", "share of steps"),
 }
 
@@ -77,7 +77,7 @@ def colours(labels: Iterable[str]) -> dict[str, str]:
 def learning_curves(
     runs: Mapping[str, Sequence[str | Path]], path: str | Path, cost_limit: float
 ) -> Figure:
-    """Return, cost and guide share over environment steps; written to ``path``.
+    """Return, cost, the cost of training so far, and guide share over environment steps.
 
     Lines are means over the runs of a label (its seeds), bands reach from the lowest run to the
     highest, over the steps that all of them have reached. A panel that no run has values for is
@@ -163,6 +163,8 @@ def _finish_panel(axes: Axes, name: str, cost_limit: float) -> None:
     if name == "guide/share":
         axes.set_ylim(-0.03, 1.05)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    if name == "train/cumulative_cost":
+        axes.set_ylim(bottom=0)
     if name == "eval/cost":
         axes.axhline(cost_limit, color=_LIMIT, ls=(0, (5, 3)), lw=1.4)
         axes.set_ylim(bottom=0, top=max(axes.get_ylim()[1], 1.25 * cost_limit))
@@ -203,7 +205,7 @@ def reward_cost_plane(
     """
     colour = colours([*(label for label, *_ in points), *trajectories])
     with _styled() as new:
-        figure = new((6.4, 4.8))
+        figure = new((6.4, 5.0))
         axes = figure.subplots()
         for label, (returns, costs) in trajectories.items():
             axes.plot(returns, costs, color=colour[label], alpha=0.35, lw=1.4, label=f"_{label}")
@@ -211,7 +213,7 @@ def reward_cost_plane(
             marker = MARKERS.get(kind, "o")
             axes.plot(
                 return_, cost, marker, color=colour[label], ms=17 if marker == "*" else 9,
-                mec="white", mew=1.2, label=label, zorder=5,
+                mec="white", mew=1.2, label=label, zorder=6 if kind == "student" else 5,
             )  # fmt: skip
         axes.margins(0.12)
         top = max(axes.get_ylim()[1], 1.3 * cost_limit)
@@ -221,13 +223,16 @@ def reward_cost_plane(
         axes.axhline(cost_limit, color=_LIMIT, ls=(0, (5, 3)), lw=1.4, zorder=1)
         _write_limit(axes, cost_limit)
         axes.set(xlabel="return of an episode", ylabel="cost of an episode")
-        within = axes.text(
+        axes.text(
             0.015, 0.02, "within the limit", transform=axes.transAxes, fontsize=9, color=GREEN
+        )
+        named = [h for h in axes.get_lines() if not str(h.get_label()).startswith("_")]
+        figure.legend(
+            handles=named, loc="outside upper center", ncols=3, markerscale=0.8, handlelength=1.2
         )
         figure.draw_without_rendering()  # fixes the layout: pixels mean something from here on
         for label, (returns, costs) in trajectories.items():
             _arrows(axes, np.column_stack([returns, costs]), colour[label])
-        _place_labels(axes, points, trajectories.values(), colour, [within, axes.texts[0]])
         _save(figure, path)
     return figure
 
@@ -250,55 +255,6 @@ def _arrows(axes: Axes, way: Float[np.ndarray, "P 2"], colour: str) -> None:
                 "mutation_scale": 15, "shrinkA": 0, "shrinkB": 0,
             },
         )  # fmt: skip
-
-
-def _place_labels(
-    axes: Axes,
-    points: Sequence[tuple[str, float, float, str]],
-    trajectories: Iterable[tuple[Sequence[float], Sequence[float]]],
-    colour: Mapping[str, str],
-    texts: list[Text],
-) -> None:
-    """Each label beside its marker, on the side where it covers least."""
-    from matplotlib.colors import to_rgb
-
-    figure: Any = axes.figure
-    renderer = figure.canvas.get_renderer()
-    transform = axes.transData.transform
-    ways = [_dense(transform(np.column_stack(way))) for way in trajectories]
-    markers = transform([point[1:3] for point in points])
-    boxes = [text.get_window_extent(renderer) for text in texts]
-    sides = [(1, 0), (1, 1), (1, -1), (0, 1), (0, -1), (-1, 0), (-1, 1), (-1, -1)]
-    for label, return_, cost, _ in points:
-        text = axes.annotate(
-            label, (return_, cost), (0, 0), textcoords="offset points", fontweight="bold",
-            color=0.72 * np.array(to_rgb(colour[label])), zorder=6,  # darker: it must be read
-        )  # fmt: skip
-        trials = []
-        for distance in (10, 18):
-            for x, y in sides:
-                place = {
-                    "position": (distance * x, distance * y),
-                    "horizontalalignment": ("center", "left", "right")[x],
-                    "verticalalignment": ("center", "bottom", "top")[y],
-                }
-                text.set(**place)
-                box = text.get_window_extent(renderer).padded(4)
-                inside = axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1)
-                clashes = sum(box.overlaps(other) for other in boxes)
-                clashes += box.padded(6).count_contains(markers)
-                covered = sum(box.count_contains(way) for way in ways)
-                trials.append((not inside, clashes, covered, len(trials), place, box))
-        *_, place, box = min(trials, key=lambda trial: trial[:4])
-        text.set(**place)
-        boxes.append(box)
-
-
-def _dense(way: Float[np.ndarray, "P 2"]) -> Float[np.ndarray, "Q 2"]:
-    """The way with a point every few pixels, so that counting points measures its length."""
-    at = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(way, axis=0).T))])
-    fine = np.arange(0.0, at[-1] + 1e-9, 4.0)
-    return np.column_stack([np.interp(fine, at, way[:, axis]) for axis in (0, 1)])
 
 
 class _styled:
