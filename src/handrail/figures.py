@@ -85,6 +85,7 @@ def learning_curves(
 
     Args:
         runs: run directories by label, e.g. ``{"GOLD": [seed0, seed1], "scratch": [...]}``.
+        path: of the file to write.
         cost_limit: of an episode, undiscounted; the dashed line.
 
     Raises:
