@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--updates", type=int, default=100, help="updates a round")
     arguments = parser.parse_args()
-    settings = iql.IQLSettings()
+    settings = iql.IQLSettings(extraction="awr")  # as published, in PyTorch too
     ours = handrail_iql(settings, arguments.updates)
     theirs = torch_iql(settings, arguments.updates)
     products = [product(size) for size in SIZES]
