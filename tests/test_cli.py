@@ -147,7 +147,10 @@ def test_a_closed_pipe_is_no_fault():
         (f"train iql {toy.TOY} --cost-limit -1", "the cost limit is -1; it must be 0 or more"),
         (f"train bc {toy.TOY}", "no expert is shipped for gym/toy:Toy-v0"),
         (f"train bc {toy.TOY} --demos nowhere", "nowhere: no such file or directory"),
-        (f"train gold {toy.TOY} --guide gpt --demonstration-share 0", "neither dt nor bc"),
+        (
+            f"train gold {toy.TOY} --guide gpt --demonstration-share 0 --pretrain 0",
+            "neither dt nor bc",
+        ),
         (f"demos {toy.TOY} --out x.hdf5", "no expert is shipped for gym/toy:Toy-v0"),
         ("resume nowhere", "there is no directory nowhere"),
         ("evaluate nowhere", "nowhere: there is no such run, policy or data set"),
