@@ -23,9 +23,9 @@ from handrail.errors import HandrailError
 from handrail.guidance import SCHEDULES, Guidance, GuidanceSettings
 from handrail.learners import bc, iql
 from handrail.learners import decision_transformer as dt
-from handrail.methods import BC, DT, FromDemonstrations, OnlineMethod, require_share
+from handrail.methods import BC, DT, FromDemonstrations, OnlineMethod
 from handrail.multipliers import Fixed
-from handrail.online import Online, OnlineSettings
+from handrail.online import Online, OnlineSettings, require_share
 from handrail.policies import MLPPolicy
 from handrail.policy_files import load_policy
 from handrail.progress import Watcher

@@ -27,7 +27,7 @@ from handrail.learners import bc, iql, sac
 from handrail.learners import decision_transformer as dt
 from handrail.multipliers import Fixed, Ramp
 from handrail.offline import fit
-from handrail.online import VALIDATION_SEED, Alone, Online, OnlineSettings
+from handrail.online import VALIDATION_SEED, Alone, Online, OnlineSettings, require_share
 from handrail.policies import MLPPolicy
 from handrail.policy_files import Storable, save_policy
 from handrail.progress import Watcher
@@ -217,15 +217,6 @@ class DT(FromDemonstrations):
             cost_weight=self.cost_weight,
             target_return=float(np.quantile(shaped, 0.9)) if target is None else target,
         )
-
-
-def require_share(demonstration_share: float, pretrain: int) -> None:
-    if not 0 <= demonstration_share < 1:
-        raise HandrailError(
-            f"demonstration_share is {demonstration_share:g}; it must lie in [0, 1)"
-        )
-    if pretrain < 0:
-        raise HandrailError(f"pretrain is {pretrain}; it must be 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)

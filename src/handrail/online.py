@@ -91,6 +91,15 @@ class OnlineSettings:
                 )
 
 
+def require_share(demonstration_share: float, pretrain: int) -> None:
+    if not 0 <= demonstration_share < 1:
+        raise HandrailError(
+            f"demonstration_share is {demonstration_share:g}; it must lie in [0, 1)"
+        )
+    if pretrain < 0:
+        raise HandrailError(f"pretrain is {pretrain}; it must be 0 or more")
+
+
 class Behaviour(Protocol):
     """Who acts while the student learns. Its state is a dict of JSON values."""
 
@@ -175,8 +184,7 @@ class Online:
         Raises:
             HandrailError: a share or ``pretrain`` without demonstrations, or out of range.
         """
-        if not 0 <= demonstration_share < 1 or pretrain < 0:
-            raise HandrailError("demonstration_share must lie in [0, 1), pretrain be 0 or more")
+        require_share(demonstration_share, pretrain)
         if demonstrations is None and (demonstration_share or pretrain):
             raise HandrailError("demonstration_share and pretrain need demonstrations: --demos")
         self.run, self.learner, self.settings = run, learner, settings
@@ -386,7 +394,7 @@ class Online:
         if loaded is None:
             return
         progress, state = loaded
-        self._pretrained = progress.get("pretrained", self._pretrain)
+        self._pretrained = progress["pretrained"]
         self.steps, self.episodes = progress["step"], progress["episodes"]
         self.cumulative_cost = progress["cumulative_cost"]
         self._weights, self.behaviour.state = progress["weights"], progress["behaviour"]
