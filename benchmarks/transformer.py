@@ -137,12 +137,13 @@ def acting(settings: DTSettings, spec: Spec, batch: int) -> Callable[[], float]:
 
     from handrail.data.windows import Normaliser
     from handrail.learners import decision_transformer as dt
+    from handrail.transformer_policy import DTPolicy
     from handrail.types import Draws, Step
 
     o, a = spec.observation_size, spec.action_size
     normaliser = Normaliser(np.zeros(o, np.float32), np.ones(o, np.float32))
     state = dt.init(settings, jax.random.key(0), spec)
-    policy = dt.DTPolicy.of(settings, state, normaliser, cost_weight=1.0, target_return=1.0)
+    policy = DTPolicy.of(settings, state, normaliser, cost_weight=1.0, target_return=1.0)
     f = np.float32
     step = Step(
         np.zeros((batch, o), f),
@@ -186,7 +187,7 @@ def main() -> None:
     from handrail.learners.decision_transformer import DTSettings
     from handrail.types import Spec
 
-    settings = DTSettings()
+    settings = DTSettings(batch=64, dropout=0.1)
     spec = Spec("bullet/CarCircle", 8, 2, (-1.0, -1.0), (1.0, 1.0), horizon=500, cost_limit=20.0)
     ours = handrail_dt(settings, spec, args.updates)
     theirs = torch_dt(settings, spec, args.updates, threads)

@@ -21,6 +21,7 @@ from handrail.data.windows import Normaliser
 from handrail.errors import HandrailError
 from handrail.learners import decision_transformer as dt
 from handrail.transformer import Dropout, read_gpt2
+from handrail.transformer_policy import DTPolicy
 from handrail.types import Draws, Spec, Step, Window
 
 SPEC = Spec("test/Small", 3, 2, (-1.0, -1.0), (1.0, 1.0), horizon=10, cost_limit=5.0)
@@ -286,6 +287,16 @@ def test_the_learning_rate_warms_up():
     np.testing.assert_allclose(moved, LEARN.learning_rate / 10, rtol=1e-2)
 
 
+def test_at_the_start_the_state_counts_for_more_than_the_step_of_the_episode():
+    """A large time table drowns the state and tells episodes apart (docs/decisions/0006)."""
+    net = dt.init(dt.DTSettings(dropout=0), KEY, replace(SPEC, horizon=500)).guide.net
+    window = windows()
+    out = net(window)
+    later = net(window._replace(timestep=window.timestep + 100))
+    elsewhere = net(window._replace(observation=window.observation + 0.5))
+    assert np.abs(later - out).mean() < 0.2 * np.abs(elsewhere - out).mean()
+
+
 # -- dropout -------------------------------------------------------------------------------------
 
 
@@ -332,11 +343,11 @@ TARGET, SCALE, WEIGHT = 30.0, 10.0, 0.5
 
 
 @pytest.fixture
-def policy() -> dt.DTPolicy:
-    return dt.DTPolicy(some_net(SMALL), NORMALISER, K, TARGET, SCALE, WEIGHT)
+def policy() -> DTPolicy:
+    return DTPolicy(some_net(SMALL), NORMALISER, K, TARGET, SCALE, WEIGHT)
 
 
-def by_hand(policy: dt.DTPolicy, episode: list[dict[str, Any]]) -> np.ndarray:
+def by_hand(policy: DTPolicy, episode: list[dict[str, Any]]) -> np.ndarray:
     """The action after ``episode``, what happened since the last reset, from its own record."""
     k = min(K, len(episode))
     shaped = [e["reward"] - WEIGHT * e["cost"] for e in episode[1:]]  # earned on arriving there
@@ -402,7 +413,7 @@ def test_carry_keeps_its_form_and_inputs_are_left_alone(policy):
 
 def test_a_policy_outlives_the_training_it_came_from():
     state = begin(KEY)
-    policy = dt.DTPolicy.of(LEARN, state, NORMALISER, cost_weight=0.0, target_return=1.0)
+    policy = DTPolicy.of(LEARN, state, NORMALISER, cost_weight=0.0, target_return=1.0)
     before = np.array(policy.net.head.weight)
     fit(state, ONE)  # donates the state
     np.testing.assert_array_equal(policy.net.head.weight, before)
@@ -410,11 +421,11 @@ def test_a_policy_outlives_the_training_it_came_from():
 
 def test_arrays_and_card_are_the_whole_policy(policy, gpt2, tmp_path):
     net = some_net(replace(SMALL, backbone="gpt2", weights=str(gpt2)))
-    other = dt.DTPolicy(net, NORMALISER, K, 2.0, SCALE, 0.0)
+    other = DTPolicy(net, NORMALISER, K, 2.0, SCALE, 0.0)
     for one in (policy, other):
         arrays, card = one.to_arrays()
         save_file(arrays, tmp_path / "policy.safetensors")
-        again = dt.DTPolicy.from_arrays(
+        again = DTPolicy.from_arrays(
             load_file(tmp_path / "policy.safetensors"), json.loads(json.dumps(card))
         )
         zeros = np.zeros((2, 2), np.float32)
@@ -428,12 +439,12 @@ def test_arrays_and_card_are_the_whole_policy(policy, gpt2, tmp_path):
 def test_another_policy_is_refused(policy):
     arrays, card = policy.to_arrays()
     with pytest.raises(HandrailError, match="of kind 'mlp'"):
-        dt.DTPolicy.from_arrays(arrays, {**card, "kind": "mlp"})
+        DTPolicy.from_arrays(arrays, {**card, "kind": "mlp"})
     with pytest.raises(HandrailError, match=r"net\.time"):
-        dt.DTPolicy.from_arrays(arrays, {**card, "horizon": 11})
+        DTPolicy.from_arrays(arrays, {**card, "horizon": 11})
     del arrays["std"]
     with pytest.raises(HandrailError, match="std is absent"):
-        dt.DTPolicy.from_arrays(arrays, card)
+        DTPolicy.from_arrays(arrays, card)
 
 
 # -- settings and GPT-2's files ------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Every loss against plain NumPy, every learner on tasks whose values are known."""
 
+import itertools
 from dataclasses import replace
 
 import equinox as eqx
@@ -187,7 +188,9 @@ def test_iql_ddpg_bc_loss(critic, batch):
     q = ensemble(critic, batch.observation, mean).min(0)
     log_prob = log_density(batch.action, mean, std)
     settings = iql.IQLSettings("ddpg_bc", bc_weight=0.7)
-    close(iql.ddpg_bc_loss(actor, critic, batch, settings), -(q + 0.7 * log_prob).mean(), 1e-4)
+    leash = 0.5 * ((batch.action - mean) ** 2).sum(-1)
+    want = (0.7 * leash - q - log_prob).mean()
+    close(iql.ddpg_bc_loss(actor, critic, batch, settings), want, 1e-4)
 
 
 @pytest.mark.parametrize("extraction", ["awr", "ddpg_bc", "sac"])
@@ -233,6 +236,27 @@ def test_iql_update_in_the_published_order(spec, batch, extraction):
         )
         close(metrics["loss/actor"], loss, 1e-4)
         close(metrics["entropy"], -log_prob.mean(), 1e-4)
+
+
+def test_an_annealed_rate_rises_falls_and_stays_at_zero():
+    done = np.array([0, 4, 9, 50, 99, 100, 250])
+    half_wave = 0.5 * (1 + np.cos(np.pi * np.minimum(done, 100) / 100))
+    rate = training.annealed(0.3, 100, warmup=10)
+    close(rate(jnp.asarray(done)), 0.3 * np.minimum((done + 1) / 10, half_wave), 1e-6)
+    assert float(rate(100)) == float(rate(250)) == 0
+    close(training.annealed(0.3, 100)(0), 0.3, 1e-6)
+
+
+def test_bc_stops_where_its_rate_is_spent(spec, batch):
+    learner = bc.learner(bc.BCSettings(hidden=(8,), updates=3))
+    state = learner.init(jax.random.key(0), spec)
+    weights = []
+    for _ in range(5):
+        state, _ = learner.update(state, batch)
+        weights.append(np.asarray(state.actor.net.trunk.layers[0].weight))
+    steps = [np.abs(b - a).max() for a, b in itertools.pairwise(weights)]
+    assert steps[0] > 2 * steps[1] > 0
+    assert steps[2] == steps[3] == 0
 
 
 def test_bc_loss_and_the_folded_normaliser(spec, batch):
@@ -357,11 +381,10 @@ def test_probe_awr_mean():
 def test_probe_ddpg_bc_mean():
     """Q's gradient against the pull of the data's actions, uniform in [-1, 1] around 0.
 
-    Stationary where 1 - 2 w m = alpha m / s^2, the spread being s^2 = 1/3 + m^2.
+    The mode is where 1 - 2 w m = alpha m, whatever the spread, which is s^2 = 1/3 + m^2.
     """
-    alpha, m = 0.3, np.linspace(0, 0.5, 5001)
-    slope = 1 - 2 * m - alpha * m / (1 / 3 + m**2)
-    expected = m[np.abs(slope).argmin()]
+    alpha = 0.8
+    expected = 1 / (2 + alpha)
     settings = replace(IQL, extraction="ddpg_bc", bc_weight=alpha)
     state = probes.train(iql.learner(settings), probes.trade_off(), cost_weight=1.0)
     actor = state.actor.net

@@ -33,6 +33,7 @@ from handrail.policy_files import Storable, save_policy
 from handrail.progress import Watcher
 from handrail.runs import Run
 from handrail.training import block
+from handrail.transformer_policy import DTPolicy
 from handrail.types import Spec
 
 JUDGED = 20
@@ -210,7 +211,7 @@ class DT(FromDemonstrations):
         )
         shaped = [e.return_ - self.cost_weight * e.cost for e in demonstrations]
         target = self.dt.target_return
-        return dt.DTPolicy.of(
+        return DTPolicy.of(
             self.dt,
             state,
             windows.normaliser,

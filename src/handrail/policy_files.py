@@ -49,7 +49,7 @@ def load_policy(path: Path, spec: Spec | None = None) -> tuple[Storable, Spec]:
         if kind == "mlp":
             policy: Storable = MLPPolicy.from_arrays(arrays, card)
         elif kind == "decision-transformer":
-            from handrail.learners.decision_transformer import DTPolicy
+            from handrail.transformer_policy import DTPolicy
 
             policy = DTPolicy.from_arrays(arrays, card)
         else:

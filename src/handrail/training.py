@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 from handrail.errors import HandrailError
 from handrail.networks import Actor
@@ -25,8 +25,9 @@ _RANGES = {
     "max_weight": (0.0, math.inf),
     "bc_weight": (0.0, math.inf),
     "initial_alpha": (0.0, math.inf),
-    "batch": (1, math.inf),
-    "updates": (1, math.inf),
+    "weight_decay": (0.0, math.inf),
+    "warmup": (0, math.inf),
+    **dict.fromkeys(("batch", "updates", "context", "embed", "layers", "heads"), (1, math.inf)),
 }
 
 
@@ -41,8 +42,20 @@ def check_ranges(settings: Any) -> None:
         if not low <= value <= high:
             upper = f" and {high:g} at most" if high < math.inf else ""
             raise HandrailError(f"{name} is {value:g}; it must be {low:g} or more{upper}")
-    if any(units < 1 for units in settings.hidden):
+    if any(units < 1 for units in getattr(settings, "hidden", ())):
         raise HandrailError(f"hidden is {settings.hidden}; a layer has 1 unit or more")
+
+
+def annealed(learning_rate: float, updates: int, warmup: int = 0) -> optax.Schedule:
+    """A rate that rises linearly over ``warmup`` updates and falls along a cosine to 0 at the last:
+    a fit to noisy actions that stops at full rate keeps the noise of its last batches."""
+
+    def rate(count: ArrayLike) -> Array:
+        done = jnp.asarray(count)
+        fallen = 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(done / updates, 1)))
+        return learning_rate * jnp.minimum((done + 1) / max(warmup, 1), fallen)
+
+    return rate
 
 
 class Trained(eqx.Module):

@@ -36,8 +36,9 @@ class IQLSettings:
     """``awr``: inverse temperature of the advantage weights, per unit of return (IQL)."""
     max_weight: float = 100.0
     """``awr``: largest advantage weight (IQL)."""
-    bc_weight: float = 10.0
-    """``ddpg_bc``: alpha, weight of log pi(a|s) beside Q, in units of return (see docs/gold.md)."""
+    bc_weight: float = 30.0
+    """``ddpg_bc``: alpha, half the return that Q must promise for a step of length 1 away from the
+    data's action (docs/decisions/0006)."""
     initial_alpha: float = 0.2
     """``sac``: weight of the entropy at the start; it then follows the target entropy -A."""
     learning_rate: float = 3e-4
@@ -108,10 +109,18 @@ def awr_loss(
 def ddpg_bc_loss(
     actor: Actor, critic: Critic, batch: Batch, settings: IQLSettings
 ) -> Float[Array, ""]:
-    """-E[min Q(s, mode(s)) + alpha log pi(a|s)]. Park et al. 2024 (arXiv 2406.09329), Sec. 4."""
-    q = critic(batch.observation, actor.mode(batch.observation)).min(0)
-    log_prob = actor.log_prob(batch.observation, batch.action)
-    return -(q + settings.bc_weight * log_prob).mean()
+    """-E[min Q(s, mode(s)) - alpha/2 |a - mode(s)|^2]. Park et al. 2024 (arXiv 2406.09329), Sec. 4,
+    with a policy of deviation 1 (the leash of TD3+BC, arXiv 2106.06860).
+
+    The policy's own deviation is fitted beside, by its likelihood, and pulls at nothing: it shrinks
+    with the run's own noise, and would shorten the leash by its square (docs/decisions/0006).
+    """
+    mode = actor.mode(batch.observation)
+    q = critic(batch.observation, mode).min(0)
+    leash = 0.5 * ((batch.action - mode) ** 2).sum(-1)
+    still = eqx.tree_at(lambda net: net.trunk, actor, jax.lax.stop_gradient(actor.trunk))
+    log_prob = still.log_prob(batch.observation, batch.action)
+    return (settings.bc_weight * leash - q - log_prob).mean()
 
 
 def update(settings: IQLSettings, state: IQLState, batch: Batch) -> tuple[IQLState, Metrics]:
