@@ -6,7 +6,6 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 handrail=.venv/bin/handrail task=bullet/CarCircle-gold out=runs/gold
 demos=$out/demonstrations.hdf5
-dt=(--batch 32 --updates 3000 --learning-rate 1e-3 --dropout 0)
 online=(--steps 60000 --batch 128)
 
 job() {  # NAME METHOD SETTINGS...: train or go on, then judge on 50 evaluation episodes
@@ -20,7 +19,7 @@ job() {  # NAME METHOD SETTINGS...: train or go on, then judge on 50 evaluation 
 [ -e $demos ] || $handrail demos $task --episodes 200 --out $demos
 for seed in "${@:-0 1 2}"; do for s in $seed; do
   job bc-$s bc --seed "$s" --demos $demos
-  job dt-$s dt --seed "$s" --demos $demos "${dt[@]}"
+  job dt-$s dt --seed "$s" --demos $demos
   job iql-$s iql --seed "$s" "${online[@]}"
   job iql-demos-$s iql --seed "$s" --demos $demos --noise 0.3 "${online[@]}"
   job gold-bc-$s gold --seed "$s" --demos $demos --guide $out/bc-$s "${online[@]}"

@@ -64,8 +64,9 @@ class OnlineSettings:
     first update; fixed from then on, and folded into the policy."""
     evaluate_every: int = 10_000
     """Steps between evaluations of the student, rows of metrics and checkpoints."""
-    evaluate_episodes: int = 5
-    """Episodes of one of these evaluations, the same each time."""
+    evaluate_episodes: int = 10
+    """Episodes of one of these evaluations, the same each time. The best of them is the run's
+    policy; a cost that begins at a line needs more than a few."""
     keep_policies: bool = False
     """Keep the policy of every evaluation, as policy/step-N."""
 

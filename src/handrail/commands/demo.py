@@ -81,17 +81,7 @@ def _foreground(method: str, path: Path, steps: int, seed: int, data: Path) -> N
     if (path / "settings.toml").is_file():
         jobs.go_on(path)
     else:
-        guide = [
-            "--dt.batch",
-            "32",
-            "--dt.updates",
-            "1000",
-            "--dt.learning-rate",
-            "1e-3",
-            "--dt.dropout",
-            "0",
-        ]
-        arguments = [*_arguments(method, path, steps, seed)[1:], "--demos", str(data), *guide]
+        arguments = [*_arguments(method, path, steps, seed)[1:], "--demos", str(data)]
         jobs.start(parse(jobs.METHODS[method], arguments, method))
 
 

@@ -47,8 +47,9 @@ class DTSettings:
     """Width of a token; like ``layers`` and ``heads`` of ``fresh``, GPT-2 brings its own."""
     layers: int = 3
     heads: int = 1
-    dropout: float = 0.1
-    """Probability, after the embedding, on attention weights, and on each branch's output."""
+    dropout: float = 0.0
+    """Probability, after the embedding, on attention weights, and on each branch's output (GOLD's
+    code: 0.1, with 100,000 updates)."""
     tanh: bool = True
     """Whether the head ends in a tanh; without, actions are clipped where they are executed."""
     batch: int = 32

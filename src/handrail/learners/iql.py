@@ -36,7 +36,7 @@ class IQLSettings:
     """``awr``: inverse temperature of the advantage weights, per unit of return (IQL)."""
     max_weight: float = 100.0
     """``awr``: largest advantage weight (IQL)."""
-    bc_weight: float = 30.0
+    bc_weight: float = 60.0
     """``ddpg_bc``: alpha, half the return that Q must promise for a step of length 1 away from the
     data's action (docs/decisions/0006)."""
     initial_alpha: float = 0.2
