@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 handrail=.venv/bin/handrail task=bullet/CarCircle-gold out=runs/gold
 demos=$out/demonstrations.hdf5
-online=(--steps 60000 --batch 128)
+online=(--steps 100000 --batch 128)
 
 job() {  # NAME METHOD SETTINGS...: train or go on, then judge on 50 evaluation episodes
   local run=$out/$1 method=$2

@@ -48,7 +48,7 @@ class OnlineSettings:
     """Simulators stepped in lock-step: a guide that is costly to call acts on all at once."""
     block: int = 500
     """Steps between two changes of the acting parameters; a multiple of ``environments``."""
-    updates_per_step: float = 0.5
+    updates_per_step: float = 1.0
     """Gradient updates for each step (GOLD's code: 1)."""
     batch: int = 256
     """Transitions in an update's batch."""

@@ -82,6 +82,7 @@ def _foreground(method: str, path: Path, steps: int, seed: int, data: Path) -> N
         jobs.go_on(path)
     else:
         arguments = [*_arguments(method, path, steps, seed)[1:], "--demos", str(data)]
+        arguments += ["--dt.updates", "1000"]  # for 60 demonstrations, and within ten minutes
         jobs.start(parse(jobs.METHODS[method], arguments, method))
 
 
