@@ -297,7 +297,12 @@ class Expert(Method):
     sac: OmitArgPrefixes[sac.SACSettings] = field(default_factory=sac.SACSettings)
     online: OmitArgPrefixes[OnlineSettings] = field(
         default_factory=lambda: OnlineSettings(
-            steps=500_000, batch=128, evaluate_every=20_000, keep_policies=True
+            steps=500_000,
+            updates_per_step=0.5,
+            batch=128,
+            evaluate_every=20_000,
+            evaluate_episodes=5,
+            keep_policies=True,
         )
     )
 

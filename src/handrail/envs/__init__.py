@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 
-from handrail.envs import bullet, gym
+from handrail.envs import bullet, gym, native
 from handrail.envs.cmdp import CMDP, Task
 from handrail.errors import HandrailError
 
-SUITES = {"bullet": bullet, "gym": gym}
+SUITES = {"native": native, "bullet": bullet, "gym": gym}
 
 __all__ = ["CMDP", "SUITES", "Task", "make", "tasks"]
 
