@@ -67,6 +67,8 @@ def test_parity(name):
         if i % 40 == 0 and hasattr(task, "hazards") and not hasattr(task, "push_box"):
             put_at(task, task.hazards.pos[i // 40 % task.hazards.num][:2])
         mujoco.mj_setState(ours.model, ours.data, state_of(task.model, task.data), FULL)
+        mujoco.mj_forward(ours.model, ours.data)  # moves the solver's warm start, so once more:
+        mujoco.mj_setState(ours.model, ours.data, state_of(task.model, task.data), FULL)
         ours._last = tuple(
             getattr(task, key)
             for key in (("last_dist_box", "last_box_goal") if ours._box else ("last_dist_goal",))

@@ -142,6 +142,7 @@ class NativeEnv(gymnasium.Env):
             "hazard" in self._groups) else np.zeros(0, np.int64)  # fmt: skip
         self._goal = m.body("goal").id if "goal" in self._groups else -1
         self._goal_size = self._groups["goal"].size if "goal" in self._groups else 0.0
+        self._gremlin_size = self._groups["gremlin"].size if "gremlin" in self._groups else 0.0
         self._box = m.body("push_box").id if "push_box" in self._groups else None
         self._buttons = self._bodies(self._groups["button"]) if "button" in self._groups else []
         self._costly = [group.name for group in objects if group.costs]
@@ -194,7 +195,7 @@ class NativeEnv(gymnasium.Env):
 
     def step(self, action: np.ndarray):
         d = self.data
-        np.clip(action, -1.0, 1.0, out=self._ctrl)
+        np.maximum(np.minimum(action, 1.0), -1.0, out=self._ctrl)
         # Sensors are read after the step alone; nothing of the physics depends on them.
         self.model.opt.disableflags |= _NO_SENSORS
         if len(self._guides):
@@ -202,7 +203,9 @@ class NativeEnv(gymnasium.Env):
                 self._move_guides(d.time)
                 mujoco.mj_step(self.model, d)
         else:
-            mujoco.mj_step(self.model, d, SUBSTEPS)
+            # Positions, contacts and velocities are those of the last mj_forward: half a substep.
+            mujoco.mj_step2(self.model, d)
+            mujoco.mj_step(self.model, d, SUBSTEPS - 1)
         self.model.opt.disableflags &= ~_NO_SENSORS
         mujoco.mj_forward(self.model, d)
         self._steps += 1
@@ -222,9 +225,8 @@ class NativeEnv(gymnasium.Env):
 
     def _move_guides(self, time: float) -> None:
         """Gremlins run in circles, all with the same phase: 1 rad/s."""
-        self._guides[:, 0] = np.sin(time) * self.settings.travel
-        self._guides[:, 1] = np.cos(time) * self.settings.travel
-        self._guides[:, 2] = self._groups["gremlin"].size
+        travel = self.settings.travel
+        self._guides[:] = np.sin(time) * travel, np.cos(time) * travel, self._gremlin_size
 
     # -- states ------------------------------------------------------------------------------------
 
@@ -310,11 +312,10 @@ class NativeEnv(gymnasium.Env):
 
     def _distances(self) -> tuple[float, ...]:
         """Agent to goal in the plane; of Push, agent to box and box to goal in space. m"""
-        agent, goal = self._xpos[self._agent], self._xpos[self._goal]
-        if self._box is None:
-            return (_norm(goal[:2] - agent[:2]),)
-        box = self._xpos[self._box]
-        return _norm(box - agent), _norm(box - goal)
+        at, agent, goal, box = self._xpos, self._agent, self._goal, self._box
+        if box is None:
+            return (kernels.gap(at, agent, goal, 2),)
+        return kernels.gap(at, box, agent, 3), kernels.gap(at, box, goal, 3)
 
     def _goal_met(self) -> bool:
         kind = self.settings.kind
@@ -356,7 +357,7 @@ class NativeEnv(gymnasium.Env):
             elif name == "vase":
                 parts["cost_vases_contact"] = self._counts[self._contacts["vase"][0]] > 0
                 parts["cost_vases_velocity"] = any(
-                    _norm(self._qvel[i : i + 3]) >= VASE_SPEED for i in self._vases
+                    kernels.speed(self._qvel, i) >= VASE_SPEED for i in self._vases
                 )
             else:
                 parts[f"cost_{name}s"] = self._counts[self._contacts[name][0]] > 0
@@ -383,7 +384,3 @@ class NativeEnv(gymnasium.Env):
         if self._timer and self._buttons_at is not None:
             observation[self._buttons_at] = 0.0
         return observation
-
-
-def _norm(x: np.ndarray) -> float:
-    return float(np.sqrt(np.sum(np.square(x))))

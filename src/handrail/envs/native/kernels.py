@@ -1,4 +1,7 @@
-"""The compiled part of a step: what the lidar sees, and which contacts are between whom."""
+"""The compiled part of a step: distances, what the lidar sees, who touches whom.
+
+They agree with safety-gymnasium's NumPy to the last bit or two.
+"""
 
 from __future__ import annotations
 
@@ -79,3 +82,18 @@ def inside(xpos, agent, bodies, radius):  # pragma: no cover - compiled
         if np.sqrt(dx * dx + dy * dy) < radius:
             return True
     return False
+
+
+@numba.njit(cache=True)
+def gap(xpos, a, b, axes):  # pragma: no cover - compiled
+    """Distance of two bodies along the first ``axes`` axes, m."""
+    total = 0.0
+    for i in range(axes):
+        total += (xpos[a, i] - xpos[b, i]) ** 2
+    return np.sqrt(total)
+
+
+@numba.njit(cache=True)
+def speed(qvel, at):  # pragma: no cover - compiled
+    """Of a free body whose velocity begins at ``at``, m/s."""
+    return np.sqrt(qvel[at] ** 2 + qvel[at + 1] ** 2 + qvel[at + 2] ** 2)

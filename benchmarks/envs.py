@@ -1,0 +1,145 @@
+"""How fast the native tasks are: over safety-gymnasium, and as a share of the bare physics.
+
+    python benchmarks/envs.py [--rounds 5] [--steps 400]
+
+The original, ours, and ten bare ``mj_step`` of our model are timed in turn, round after round, in
+one process and on one thread, and the medians of the rounds' ratios are printed: what else the
+machine does disturbs all alike. The original runs without its pictures, its best case. The last
+line is one JSON object; its ``..._over_original`` are null where safety-gymnasium is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import mujoco
+import numpy as np
+
+from handrail.envs.native.env import NativeEnv
+
+TASKS = ("PointGoal1", "PointButton1", "PointPush1", "CarGoal1", "CarButton1", "CarPush1")
+
+
+def original(name: str) -> Any:
+    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            import original as shim
+        except (AssertionError, ModuleNotFoundError):
+            return None
+        return shim.make(name)
+
+
+def stepping(env: Any, actions: np.ndarray) -> Callable[[], float]:
+    """A function that returns steps per second of one thread's processor time."""
+
+    def go() -> float:
+        env.reset(seed=0)
+        began = time.thread_time()
+        for action in actions:
+            env.step(action)
+        return len(actions) / (time.thread_time() - began)
+
+    return go
+
+
+def bare(env: NativeEnv, actions: np.ndarray) -> Callable[[], float]:
+    """The same of the physics alone: ten ``mj_step`` for each action, as the environment has them."""
+
+    def go() -> float:
+        env.reset(seed=0)
+        began = time.thread_time()
+        for action in actions:
+            env.data.ctrl[:] = action
+            if not len(env.data.mocap_pos):
+                mujoco.mj_step(env.model, env.data, 10)
+                continue
+            for _ in range(10):  # gremlins that stand still would be another physics
+                phase = env.data.time
+                env.data.mocap_pos[:] = 0.35 * np.sin(phase), 0.35 * np.cos(phase), 0.1
+                mujoco.mj_step(env.model, env.data)
+        return len(actions) / (time.thread_time() - began)
+
+    return go
+
+
+def resetting(env: Any, seeds: range) -> float:
+    """Milliseconds of a reset."""
+    began = time.thread_time()
+    for seed in seeds:
+        env.reset(seed=seed)
+    return 1e3 * (time.thread_time() - began) / len(seeds)
+
+
+def threads(steps: int, rounds: int) -> float:
+    """Rate of the vector environment on two threads over one, by the wall's clock."""
+    ratios = []
+    for _ in range(rounds):
+        rates = []
+        for number in (1, 2):
+            envs = gymnasium.make_vec(
+                "handrail.envs.native:handrail/PointGoal1-v0", num_envs=16, threads=number
+            )
+            envs.reset(seed=0)
+            actions = np.random.default_rng(0).uniform(-1, 1, (steps // 8, 16, 2))
+            began = time.perf_counter()
+            for action in actions:
+                envs.step(action)
+            rates.append(1 / (time.perf_counter() - began))
+            envs.close()
+        ratios.append(rates[1] / rates[0])
+    return statistics.median(ratios)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=400)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    actions = np.random.default_rng(0).uniform(-1, 1, (arguments.steps, 2))
+    found: dict[str, float | None] = {}
+    shares, resets = [], {}
+    print(f"{'':14}{'ours':>8}{'physics':>9}{'original':>10}  steps/s   share  ratio  reset")
+    for name in TASKS:
+        env, theirs = NativeEnv(name), original(name)
+        rows = [stepping(env, actions), bare(env, actions)]
+        rows += [stepping(theirs, actions)] if theirs else []
+        for row in rows[:2]:
+            row()  # compiles
+        rates = [[row() for row in rows] for _ in range(arguments.rounds)]
+        share = statistics.median(r[0] / r[1] for r in rates)
+        ratio = statistics.median(r[0] / r[2] for r in rates) if theirs else None
+        shares.append(share)
+        resets[name] = resetting(env, range(50))
+        found[f"{name}_over_original"] = None if ratio is None else round(ratio, 2)
+        middle = [statistics.median(r[i] for r in rates) for i in range(len(rows))]
+        print(
+            f"{name:14}{middle[0]:8.0f}{middle[1]:9.0f}"
+            f"{f'{middle[2]:10.0f}' if theirs else '         -'}         "
+            f"{share:7.2f}{f'{ratio:7.2f}' if ratio else '      -'}{resets[name]:6.2f} ms"
+        )
+    print(
+        json.dumps(
+            {
+                **found,
+                "physics_share": round(min(shares), 2),
+                "two_threads_over_one": round(threads(arguments.steps, arguments.rounds), 2),
+                "reset_ms": {name: round(ms, 2) for name, ms in resets.items()},
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
