@@ -54,7 +54,7 @@ def stepping(env: Any, actions: np.ndarray) -> Callable[[], float]:
 
 
 def bare(env: NativeEnv, actions: np.ndarray) -> Callable[[], float]:
-    """The same of the physics alone: ten ``mj_step`` for each action, as the environment has them."""
+    """The same of the physics alone: ten ``mj_step`` for each action."""
 
     def go() -> float:
         env.reset(seed=0)

@@ -7,6 +7,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from handrail import envs
+from handrail import video as films
 from handrail.commands._cli import parse, show
 from handrail.data import sources
 from handrail.data.episodes import Episodes
@@ -30,6 +31,7 @@ def evaluate_(
     task: str | None = None,
     json: bool = False,
     append: Path | None = None,
+    video: Path | None = None,
 ) -> None:
     """Return, cost, length and violations, with 95% intervals. The same call, the same numbers.
 
@@ -41,6 +43,7 @@ def evaluate_(
         task: another task than the policy's own, of the same sizes.
         json: one JSON object instead of a table.
         append: add a row to this table of results (CSV); a run's only.
+        video: film the first episode to this file (.mp4, .gif or .webp).
     """
     if cost_limit is not None and not cost_limit >= 0:
         raise HandrailError(f"the cost limit is {cost_limit:g}; it must be 0 or more")
@@ -49,7 +52,11 @@ def evaluate_(
     run = Run.open(path) if (path / "settings.toml").is_file() else None
     if append is not None and run is None:
         raise HandrailError("--append takes a run: a policy alone does not say how it was made")
+    if video is not None:
+        films.check(video)
     if run is None and not (path / "card.json").is_file():
+        if video is not None:
+            raise HandrailError("--video takes a run or a policy: demonstrations are not played")
         found = _demonstrations(sources.read(path), episodes, cost_limit, task)
     else:
         other = envs.make(task) if task else None
@@ -65,6 +72,10 @@ def evaluate_(
             cost_limit=cost_limit,
             method=method.label if method else path.name,
         )
+        if video is not None:
+            env = envs.make(task or spec.task, pictures=True)
+            films.film(policy, env, seed, video)
+            env.close()
     if run is not None and append is not None:
         append_row(append, run, found)
     show(found, table(found), as_json=json)

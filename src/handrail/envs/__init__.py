@@ -18,8 +18,8 @@ def tasks() -> list[Task]:
     return [task for suite in SUITES.values() for task in suite.tasks()]
 
 
-def make(name: str) -> CMDP:
-    """The task's simulator.
+def make(name: str, pictures: bool = False) -> CMDP:
+    """The task's simulator; with ``pictures``, one whose ``picture`` can be asked for.
 
     Raises:
         HandrailError: no such task, or its suite is not installed; the line says what to do.
@@ -30,4 +30,4 @@ def make(name: str) -> CMDP:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise HandrailError(f"unknown task {name!r}; {hint}`handrail tasks` lists them")
-    return suite.make(name)
+    return suite.make(name, pictures)

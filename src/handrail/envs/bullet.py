@@ -158,9 +158,13 @@ class _Seeded(gymnasium.Wrapper):
         self._take_turn()
         return self.env.step(action)
 
+    def render(self) -> np.ndarray:
+        self._take_turn()
+        return np.asarray(self._world.render("rgb_array"), np.uint8)
 
-def make(name: str) -> CMDP:
-    """The task ``bullet/...`` as a CMDP.
+
+def make(name: str, pictures: bool = False) -> CMDP:
+    """The task ``bullet/...`` as a CMDP; it draws pictures without being told before.
 
     Raises:
         HandrailError: pybullet or bullet-safety-gym is not installed, or the name is unknown.

@@ -108,3 +108,14 @@ class CMDP(gymnasium.Wrapper):
             )
         truncated = bool(truncated) or (self._elapsed >= self.task.horizon and not terminated)
         return self._observation(observation), reward, bool(terminated), truncated, info
+
+    def picture(self) -> np.ndarray:
+        """The scene as it is, (height, width, 3) uint8; of an environment made with ``pictures``.
+
+        Raises:
+            HandrailError: the environment draws none.
+        """
+        picture: Any = self.env.render()
+        if not isinstance(picture, np.ndarray) or picture.ndim != 3:
+            raise HandrailError(f"{self.task.name} draws no pictures (render_mode rgb_array)")
+        return picture[..., :3]

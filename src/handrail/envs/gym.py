@@ -18,7 +18,7 @@ def tasks() -> list[Task]:
     return []
 
 
-def make(name: str) -> CMDP:
+def make(name: str, pictures: bool = False) -> CMDP:
     """The registered environment as a CMDP; ``gym/module:ID`` imports ``module`` first.
 
     Raises:
@@ -29,7 +29,10 @@ def make(name: str) -> CMDP:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # -1: no TimeLimit wrapper, which takes five values only; the CMDP keeps the limit
-            env = gymnasium.make(identifier, max_episode_steps=-1, disable_env_checker=True)
+            drawn = {"render_mode": "rgb_array"} if pictures else {}
+            env = gymnasium.make(
+                identifier, max_episode_steps=-1, disable_env_checker=True, **drawn
+            )
     except (gymnasium.error.Error, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise HandrailError(

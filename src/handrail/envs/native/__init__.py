@@ -23,7 +23,7 @@ def tasks() -> list[Task]:
     return [task(name) for name in SETTINGS]
 
 
-def make(name: str) -> CMDP:
+def make(name: str, pictures: bool = False) -> CMDP:
     """The task ``native/...`` as a CMDP.
 
     Raises:
@@ -34,7 +34,7 @@ def make(name: str) -> CMDP:
     except ModuleNotFoundError as error:
         raise HandrailError(_INSTALL) from error
     name = name.removeprefix("native/")
-    return CMDP(NativeEnv(name), task(name))
+    return CMDP(NativeEnv(name, render_mode="rgb_array" if pictures else None), task(name))
 
 
 def _register() -> None:
