@@ -42,6 +42,8 @@ def test_refusals(env, tmp_path, monkeypatch):
         video.check(tmp_path / "nowhere" / "film.mp4")
     with pytest.raises(HandrailError, match="draws no pictures"):
         video.film(HeldRandom(2), envs.make("native/PointGoal0"), 0, tmp_path / "film.mp4")
+    with pytest.raises(HandrailError, match="takes no render_mode"):
+        envs.make(toy.TOY, pictures=True)
     without = envs.make(toy.TOY)
     without.reset(seed=0)
     with pytest.raises(HandrailError, match="draws no pictures"):

@@ -115,7 +115,10 @@ class CMDP(gymnasium.Wrapper):
         Raises:
             HandrailError: the environment draws none.
         """
-        picture: Any = self.env.render()
+        try:
+            picture: Any = self.env.render()
+        except (NotImplementedError, gymnasium.error.Error):
+            picture = None
         if not isinstance(picture, np.ndarray) or picture.ndim != 3:
             raise HandrailError(f"{self.task.name} draws no pictures (render_mode rgb_array)")
         return picture[..., :3]

@@ -39,6 +39,10 @@ def make(name: str, pictures: bool = False) -> CMDP:
             f"{name}: Gymnasium cannot make it ({reason}); register the id, or name the module "
             "that registers it as gym/MODULE:ID"
         ) from error
+    except TypeError as error:
+        if not pictures:
+            raise
+        raise HandrailError(f"{name} draws no pictures: it takes no render_mode") from error
     registered = env.unwrapped.spec  # of the id that was found: module and version resolved
     horizon = registered and gymnasium.spec(registered.id).max_episode_steps
     if not horizon:
