@@ -13,8 +13,10 @@ from handrail import envs
 from handrail.envs import native
 from handrail.envs.native.env import FULL, NativeEnv
 from handrail.envs.native.layout import Placer
+from handrail.envs.native.paths import draw, follow
 from handrail.envs.native.settings import SETTINGS
 from handrail.errors import HandrailError
+from handrail.policies import HeldRandom
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -286,6 +288,25 @@ def test_pictures():
     env.reset(seed=1)
     assert (env.render() != first).mean() > 0.01
     env.close()
+
+
+def test_paths_in_the_plane():
+    """What was where, step by step, drawn without OpenGL."""
+    env = envs.make("native/CarButton1-gold")
+    way = follow(HeldRandom(2), env, 3)
+    inner = env.unwrapped
+    assert way.agent.shape == (401, 2)
+    assert way.objects["gremlin"].shape == (401, 4, 2)
+    np.testing.assert_array_equal(way.agent[-1], inner._xpos[inner._agent, :2])
+    moved = np.ptp(way.objects["gremlin"], axis=0).max(axis=1)
+    assert (moved > 0.5).all()
+    assert (moved < 0.7).all()  # circles of radius 0.3
+    assert np.ptp(way.objects["hazard"], axis=0).max() == 0
+    figure = draw([way, way], ["one", "two"])
+    assert len(figure.axes) == 2
+    assert f"cost {int(way.costs.sum())}" in figure.axes[0].get_title()
+    with pytest.raises(HandrailError, match="is no native task"):
+        follow(HeldRandom(2), envs.make("bullet/BallCircle"), 0)
 
 
 def test_no_opengl_is_one_line(monkeypatch):

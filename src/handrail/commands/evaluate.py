@@ -17,6 +17,7 @@ from handrail.jobs import method_of
 from handrail.policy_files import load_policy
 from handrail.results import append_row
 from handrail.runs import Run
+from handrail.types import Policy
 
 
 def main(argv: list[str]) -> None:
@@ -32,6 +33,7 @@ def evaluate_(
     json: bool = False,
     append: Path | None = None,
     video: Path | None = None,
+    paths: Path | None = None,
 ) -> None:
     """Return, cost, length and violations, with 95% intervals. The same call, the same numbers.
 
@@ -44,6 +46,8 @@ def evaluate_(
         json: one JSON object instead of a table.
         append: add a row to this table of results (CSV); a run's only.
         video: film the first episode to this file (.mp4, .gif or .webp).
+        paths: draw the ways of the first episodes, six at most, to this file (.png, .svg, .pdf);
+            native tasks only.
     """
     if cost_limit is not None and not cost_limit >= 0:
         raise HandrailError(f"the cost limit is {cost_limit:g}; it must be 0 or more")
@@ -55,8 +59,8 @@ def evaluate_(
     if video is not None:
         films.check(video)
     if run is None and not (path / "card.json").is_file():
-        if video is not None:
-            raise HandrailError("--video takes a run or a policy: demonstrations are not played")
+        if video is not None or paths is not None:
+            raise HandrailError("--video and --paths take a run or a policy, which can be played")
         found = _demonstrations(sources.read(path), episodes, cost_limit, task)
     else:
         other = envs.make(task) if task else None
@@ -76,9 +80,24 @@ def evaluate_(
             env = envs.make(task or spec.task, pictures=True)
             films.film(policy, env, seed, video)
             env.close()
+        if paths is not None:
+            _paths(policy, task or spec.task, range(seed, seed + min(6, found["episodes"])), paths)
     if run is not None and append is not None:
         append_row(append, run, found)
     show(found, table(found), as_json=json)
+
+
+def _paths(policy: Policy, task: str, seeds: range, path: Path) -> None:
+    env = envs.make(task)
+    if not task.startswith("native/"):
+        raise HandrailError(f"{task} is no native task: its paths cannot be drawn")
+    from handrail.envs.native.paths import draw, follow
+
+    figure = draw([follow(policy, env, s) for s in seeds], [f"episode {s}" for s in seeds])
+    try:
+        figure.savefig(path, dpi=150)
+    except (OSError, ValueError) as error:
+        raise HandrailError(f"{path}: cannot be written ({error}); write elsewhere") from error
 
 
 def _demonstrations(

@@ -273,6 +273,15 @@ class NativeEnv(gymnasium.Env):
         mujoco.mj_setState(self.model, self.data, state["physics"], FULL)
         return self._observe()
 
+    def places(self) -> dict[str, np.ndarray]:
+        """x and y of the agent and of each kind of object now, (N, 2) m by kind."""
+        at = {group.name: self._bodies(group) for group in self.settings.objects}
+        at = {"agent": [self._agent], **at}
+        return {
+            name: np.array([self._xpos[i, :2] if i >= 0 else (0.0, 0.0) for i in ids])
+            for name, ids in at.items()
+        }
+
     def render(self) -> np.ndarray | None:
         """The scene from behind and above the agent, (480, 640, 3) uint8.
 
