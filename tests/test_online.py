@@ -280,7 +280,7 @@ def test_a_block_learns_from_the_replay_as_it_was_when_the_block_began(tmp_path)
         replay = Replay(400, spied.loop.spec)
         for episode in spied.episodes[: 3 * steps // 60]:  # three of 20 steps end at once
             replay.add_episode(episode)
-        drawn = replay.sample(np.random.default_rng([0, steps]), (30, 8))
+        drawn = replay.sample(np.random.default_rng([0, steps]), (60, 8))
         for ours, theirs in zip(drawn, batches, strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
