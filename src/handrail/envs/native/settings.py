@@ -175,12 +175,12 @@ SETTINGS: dict[str, Settings] = {
 """Every native task by its name below ``native/``."""
 
 _COSTS = {
-    "hazard": "inside a hazard",
-    "vase": "touching or moving a vase",
-    "button": "on a wrong button",
-    "gremlin": "touching a gremlin",
-    "pillar": "touching a pillar",
-    "sigwall": f"beyond the walls at {BOUNDARY} m",
+    "hazard": "in a hazard",
+    "vase": "at a vase",
+    "button": "at a wrong button",
+    "gremlin": "at a gremlin",
+    "pillar": "at a pillar",
+    "sigwall": f"beyond {BOUNDARY} m",
 }
 
 
@@ -188,5 +188,5 @@ def task(name: str) -> Task:
     """The line of ``handrail tasks``."""
     settings = SETTINGS[name]
     costs = [_COSTS[group.name] for group in settings.objects if group.costs]
-    words = f"1 a step {' or '.join(costs)}" if costs else "nothing"
+    words = f"1 a step {', '.join(costs)}" if costs else "nothing"
     return Task(f"native/{name}", settings.horizon, settings.cost_limit, words)
