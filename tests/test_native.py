@@ -272,6 +272,9 @@ def test_refusals():
         NativeEnv("PointGaol1")
     with pytest.raises(ValueError, match="render_mode 'human'"):
         NativeEnv("PointGoal1", render_mode="human")
+    for layout, what in (("fxed", "none of random"), ((), "one or more"), ((-1,), "from 0")):
+        with pytest.raises(ValueError, match=what):
+            NativeEnv("PointGoal0", layout=layout)
     with pytest.raises(ValueError, match="3 seeds for 2"):
         native.vector.NativeVectorEnv("PointGoal0", 2).reset(seed=[1, 2, 3])
 

@@ -70,9 +70,7 @@ class NativeEnv(gymnasium.Env):
             raise ValueError(f"render_mode {render_mode!r} is none of rgb_array, None")
         settings = SETTINGS[task]
         if layout is not None:
-            seeds = {"random": None, "fixed": (FIXED_LAYOUT,)}[layout] if (
-                isinstance(layout, str)) else tuple(layout)  # fmt: skip
-            settings = replace(settings, layout_seeds=seeds)
+            settings = replace(settings, layout_seeds=_seeds(layout))
         if max_episode_steps is not None:
             settings = replace(settings, horizon=max_episode_steps)
         self.task, self.settings, self.render_mode = task, settings, render_mode
@@ -393,3 +391,14 @@ class NativeEnv(gymnasium.Env):
         if self._timer and self._buttons_at is not None:
             observation[self._buttons_at] = 0.0
         return observation
+
+
+def _seeds(layout: str | Sequence[int]) -> tuple[int, ...] | None:
+    if isinstance(layout, str):
+        if layout not in ("random", "fixed"):
+            raise ValueError(f"layout {layout!r} is none of random, fixed, a list of seeds")
+        return None if layout == "random" else (FIXED_LAYOUT,)
+    seeds = tuple(map(int, layout))
+    if not seeds or min(seeds) < 0 or max(seeds) >= 2**32:
+        raise ValueError("layout seeds must be one or more, each from 0 to 2^32 - 1")
+    return seeds
