@@ -15,6 +15,7 @@ from handrail.envs.native.env import FULL, NativeEnv
 from handrail.envs.native.layout import Placer
 from handrail.envs.native.paths import draw, follow
 from handrail.envs.native.settings import SETTINGS
+from handrail.envs.native.vector import NativeVectorEnv
 from handrail.errors import HandrailError
 from handrail.policies import HeldRandom
 
@@ -276,7 +277,7 @@ def test_refusals():
         with pytest.raises(ValueError, match=what):
             NativeEnv("PointGoal0", layout=layout)
     with pytest.raises(ValueError, match="3 seeds for 2"):
-        native.vector.NativeVectorEnv("PointGoal0", 2).reset(seed=[1, 2, 3])
+        NativeVectorEnv("PointGoal0", 2).reset(seed=[1, 2, 3])
 
 
 def test_pictures():
