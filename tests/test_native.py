@@ -93,6 +93,7 @@ def test_parity(name):
             state_of(ours.model, ours.data), state_of(task.model, task.data)
         )
         events, costs = events + met, costs + cost
+    assert not any(warning.number for warning in ours.data.warning)  # the physics was sound
     assert events > 5 or "Circle" in name
     assert costs > 5 or name.endswith("0") or "Push" in name
 
@@ -273,6 +274,10 @@ def test_refusals():
         NativeEnv("PointGaol1")
     with pytest.raises(ValueError, match="render_mode 'human'"):
         NativeEnv("PointGoal1", render_mode="human")
+    env = NativeEnv("CarPush0")
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="not finite"):
+        env.step(np.array([0.0, np.nan]))
     for layout, what in (("fxed", "none of random"), ((), "one or more"), ((-1,), "from 0")):
         with pytest.raises(ValueError, match=what):
             NativeEnv("PointGoal0", layout=layout)

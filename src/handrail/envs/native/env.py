@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -194,6 +195,8 @@ class NativeEnv(gymnasium.Env):
     def step(self, action: np.ndarray):
         d = self.data
         np.maximum(np.minimum(action, 1.0), -1.0, out=self._ctrl)
+        if not math.isfinite(self._ctrl.sum()):
+            raise ValueError(f"the action {action} is not finite")
         # Sensors are read after the step alone; nothing of the physics depends on them.
         self.model.opt.disableflags |= _NO_SENSORS
         if len(self._guides):
