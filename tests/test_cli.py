@@ -9,12 +9,16 @@ import sys
 from pathlib import Path
 
 import h5py
+import jax
 import numpy as np
 import pytest
 import toy
 
 from handrail import cli, envs
 from handrail.data import sources
+from handrail.networks import Actor
+from handrail.policies import MLPPolicy
+from handrail.policy_files import save_policy
 from handrail.results import COLUMNS
 
 LOOP = [*("--steps", 240, "--environments", 3, "--block", 24, "--batch", 8, "--start", 50)]
@@ -372,6 +376,22 @@ def test_an_evaluation_for_people(trained, handrail):
     assert "95% interval" in out
 
 
+def test_films_and_drawings(handrail, tmp_path):
+    """Of a policy on a native task, after its report."""
+    spec = envs.make("native/PointCircle1").spec_
+    actor = Actor(spec.observation_size, 2, (4,), squashed=True, key=jax.random.key(0))
+    save_policy(MLPPolicy.of(actor).mode(), tmp_path / "policy", spec)
+    drawn = [tmp_path / "film.webp", tmp_path / "ways.svg"]
+    code, out, errors = handrail(
+        "evaluate", tmp_path / "policy", "--episodes", 2, "--json",
+        "--video", drawn[0], "--paths", drawn[1],
+    )  # fmt: skip
+    assert (code, errors) == (0, "")
+    assert json.loads(out)["task"] == "native/PointCircle1"
+    assert all(path.stat().st_size > 10_000 for path in drawn)
+    assert b"episode" in drawn[1].read_bytes()
+
+
 def test_what_cannot_be_evaluated_is_told(trained, half, demos, mistake, tmp_path):
     run = trained["bc"]
     assert "0 episodes" in mistake("evaluate", run, "--episodes", 0)
@@ -385,6 +405,10 @@ def test_what_cannot_be_evaluated_is_told(trained, half, demos, mistake, tmp_pat
     line = mistake("evaluate", half, "--append", tmp_path / "t.csv", "--episodes", 1)
     assert line == f"{half} is not complete; `handrail resume {half}`"
     (half / "policy" / "card.json").unlink()
+    assert "--video and --paths take" in mistake("evaluate", demos, "--video", tmp_path / "a.mp4")
+    assert "films are .mp4" in mistake("evaluate", run, "--video", tmp_path / "a.avi")
+    assert "takes no render_mode" in mistake("evaluate", run, "--video", tmp_path / "a.mp4")
+    assert "is no native task" in mistake("evaluate", run, "--paths", tmp_path / "a.png")
     assert mistake("evaluate", half).endswith(f"finish it with `handrail resume {half}`")
     assert "neither a Minari data set" in mistake("evaluate", tmp_path)
     assert list(tmp_path.glob("*.csv")) == []

@@ -27,7 +27,7 @@ def main(argv: list[str]) -> None:
     parse(demo, argv, "demo")
 
 
-def demo(out: Path = Path("runs/demo"), steps: int = 35_000, seed: int = 0) -> None:
+def demo(out: Path = Path("runs/demo"), steps: int = 25_000, seed: int = 0) -> None:
     """Demonstrations become a guide, the guide becomes a small policy; compared with the guide and
     with training from scratch, on a task of GOLD's paper. Called again it goes on where it was.
 

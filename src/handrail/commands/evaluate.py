@@ -56,8 +56,7 @@ def evaluate_(
     run = Run.open(path) if (path / "settings.toml").is_file() else None
     if append is not None and run is None:
         raise HandrailError("--append takes a run: a policy alone does not say how it was made")
-    if video is not None:
-        films.check(video)
+    shown = None
     if run is None and not (path / "card.json").is_file():
         if video is not None or paths is not None:
             raise HandrailError("--video and --paths take a run or a policy, which can be played")
@@ -65,6 +64,7 @@ def evaluate_(
     else:
         other = envs.make(task) if task else None
         policy, spec = load_policy(path, other.spec_ if other else None)
+        shown = _Shown(policy, task or spec.task, seed, video, paths)
         method = method_of(run) if run else None
         if cost_limit is None and method is not None:
             cost_limit = method.cost_limit
@@ -76,28 +76,43 @@ def evaluate_(
             cost_limit=cost_limit,
             method=method.label if method else path.name,
         )
-        if video is not None:
-            env = envs.make(task or spec.task, pictures=True)
-            films.film(policy, env, seed, video)
-            env.close()
-        if paths is not None:
-            _paths(policy, task or spec.task, range(seed, seed + min(6, found["episodes"])), paths)
     if run is not None and append is not None:
         append_row(append, run, found)
     show(found, table(found), as_json=json)
+    if shown is not None:
+        shown.draw(found["episodes"])
 
 
-def _paths(policy: Policy, task: str, seeds: range, path: Path) -> None:
-    env = envs.make(task)
-    if not task.startswith("native/"):
-        raise HandrailError(f"{task} is no native task: its paths cannot be drawn")
-    from handrail.envs.native.paths import draw, follow
+class _Shown:
+    """Film and drawing of the first episodes; what they need is checked before any is played."""
 
-    figure = draw([follow(policy, env, s) for s in seeds], [f"episode {s}" for s in seeds])
-    try:
-        figure.savefig(path, dpi=150)
-    except (OSError, ValueError) as error:
-        raise HandrailError(f"{path}: cannot be written ({error}); write elsewhere") from error
+    def __init__(
+        self, policy: Policy, task: str, seed: int, video: Path | None, paths: Path | None
+    ):
+        self.policy, self.task, self.seed, self.video, self.paths = policy, task, seed, video, paths
+        if video is not None:
+            films.check(video)
+            self.env = envs.make(task, pictures=True)
+        if paths is not None and not task.startswith("native/"):
+            raise HandrailError(f"{task} is no native task: its paths cannot be drawn")
+        if paths is not None and paths.suffix not in (".png", ".svg", ".pdf"):
+            raise HandrailError(f"{paths}: drawings are .png, .svg or .pdf; name one of them")
+
+    def draw(self, episodes: int) -> None:
+        if self.video is not None:
+            films.film(self.policy, self.env, self.seed, self.video)
+            self.env.close()
+        if self.paths is not None:
+            from handrail.envs.native.paths import draw, follow
+
+            env, seeds = envs.make(self.task), range(self.seed, self.seed + min(6, episodes))
+            ways = [follow(self.policy, env, seed) for seed in seeds]
+            try:
+                draw(ways, [f"episode {seed}" for seed in seeds]).savefig(self.paths, dpi=150)
+            except OSError as error:
+                raise HandrailError(
+                    f"{self.paths}: cannot be written ({error.strerror}); write elsewhere"
+                ) from error
 
 
 def _demonstrations(
