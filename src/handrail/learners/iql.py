@@ -37,7 +37,7 @@ class IQLSettings:
     max_weight: float = 100.0
     """``awr``: largest advantage weight (IQL)."""
     bc_weight: float = 60.0
-    """``ddpg_bc``: alpha, half the return that Q must promise for a step of length 1 away from the
+    """``ddpg_bc``: alpha, twice the return that Q must promise for a step of length 1 away from the
     data's action (docs/decisions/0006)."""
     initial_alpha: float = 0.2
     """``sac``: weight of the entropy at the start; it then follows the target entropy -A."""

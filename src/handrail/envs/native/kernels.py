@@ -8,6 +8,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from handrail.envs.native.settings import LIDAR_BINS
+
 
 @numba.njit(cache=True)
 def lidar(xpos, xmat, agent, bodies, ends, out, at, reach):  # pragma: no cover - compiled
@@ -23,7 +25,7 @@ def lidar(xpos, xmat, agent, bodies, ends, out, at, reach):  # pragma: no cover 
         ends: of each group in ``bodies``.
         reach: m.
     """
-    bins = 16
+    bins = LIDAR_BINS
     width = 2 * np.pi / bins
     x0, y0, z0 = xpos[agent, 0], xpos[agent, 1], xpos[agent, 2]
     r = xmat[agent]

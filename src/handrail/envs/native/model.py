@@ -1,4 +1,4 @@
-"""The MuJoCo model of a native task, as MJCF of our own: agent, objects, floor, cameras.
+"""The MuJoCo model of a native task, as MJCF of our own: agent, objects, floor.
 
 A model is compiled once for a task; :func:`place` moves its bodies to a layout, which gives the
 same model as compiling it there. Bodies stand in the order agent, movable objects, the gremlins'
@@ -30,7 +30,6 @@ _RGBA = {
 
 _POINT = """
     <body name="agent" pos="0 0 .1">
-      <camera name="vision" pos="0 0 .15" xyaxes="0 -1 0 .4 0 1" fovy="90"/>
       <joint name="x" type="slide" axis="1 0 0" damping="0.01"/>
       <joint name="y" type="slide" axis="0 1 0" damping="0.01"/>
       <joint name="z" type="hinge" axis="0 0 1" damping="0.005"/>
@@ -43,7 +42,6 @@ _POINT = """
 _CAR = """
     <body name="agent" pos="0 0 .1">
       <site name="agent" size="0.032"/>
-      <camera name="vision" pos="0 .1 .2" xyaxes="-1 0 0 0 -.4 1"/>
       <joint name="agent" type="free" damping="0"/>
       <geom name="agent" class="agent" type="box" size=".1 .1 .05"/>
       <geom name="back_bumper" class="part" type="box" pos="0 .15 0" size=".1 .01 .05"/>
@@ -121,8 +119,6 @@ def mjcf(settings: Settings) -> str:
   <worldbody>
     <light directional="true" dir="0 0 -1" pos="0 0 .5" diffuse="1 1 1" specular="0 0 0"
            cutoff="100" exponent="1" castshadow="false"/>
-    <camera name="fixednear" pos="0 -2 2" zaxis="0 -1 1"/>
-    <camera name="fixedfar" pos="0 -5 5" zaxis="0 -1 1"/>
     <geom name="floor" type="plane" size="3.5 3.5 .1" material="mat"/>{agent}
     {"".join(free)}{"".join(guides)}{"".join(fixed)}
   </worldbody>

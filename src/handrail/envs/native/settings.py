@@ -48,10 +48,10 @@ class Settings:
     """Objects are placed in [-extents, extents]^2."""
     objects: tuple[Objects, ...]
     """In the order in which a layout places them and the lidar reports them."""
+    timestep: float
+    """Of the physics, of which a step has ``SUBSTEPS``."""
     horizon: int = 1000
     """Steps of an episode."""
-    timestep: float = 0.0
-    """Of the physics, of which a step has ``SUBSTEPS``."""
     lidar_range: float = 3.0
     agent_keepout: float = 0.4
     agent_extents: float | None = None

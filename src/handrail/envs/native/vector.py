@@ -92,15 +92,12 @@ class NativeVectorEnv(VectorEnv):
             seeds = [seeds + i for i in range(n)]
         if len(seeds) != n:
             raise ValueError(f"{len(seeds)} seeds for {n} environments")
-        options = dict(options or {})
-        chosen = options.pop("reset_mask", np.ones(n, bool))
 
         def one(i: int) -> None:
-            if chosen[i]:
-                self._observations[i] = self.envs[i].reset(seed=seeds[i], options=options)[0]
+            self._observations[i] = self.envs[i].reset(seed=seeds[i], options=options)[0]
 
         self._each(one)
-        self._ended[chosen] = False
+        self._ended[:] = False
         return self._observations.copy(), {}
 
     def step(self, actions: np.ndarray):
