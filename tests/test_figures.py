@@ -33,6 +33,10 @@ def assert_png(path):
 def test_a_method_keeps_its_colour():
     assert colours(["scratch (iql)", "GOLD"]) == {"scratch (iql)": VERMILLION, "GOLD": BLUE}
     assert colours(["GOLD"])["GOLD"] == BLUE
+    rows = ["BC", "DT", "IQL", "IQL (demos)", "CVPO", "GOLD (BC-IQL)", "GOLD (DT-IQL)"]
+    whole = colours(rows)
+    assert len(set(whole.values())) == len(rows)
+    assert colours(rows[:1:-1]) == {row: whole[row] for row in rows[2:]}
     twice = colours(["iql", "iql, no guide"])
     assert twice["iql"] == VERMILLION != twice["iql, no guide"]
     many = colours([f"x{i}" for i in range(10)])

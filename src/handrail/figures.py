@@ -24,12 +24,15 @@ if TYPE_CHECKING:
 BLUE, VERMILLION, ORANGE, GREEN = "#0072B2", "#D55E00", "#E69F00", "#009E73"
 PURPLE, SKY, BLACK, YELLOW = "#CC79A7", "#56B4E9", "#000000", "#F0E442"
 PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BLACK, YELLOW)
-PREFERRED = {
+PREFERRED = {  # by how a label begins, the first that fits; no two rows of GOLD's table share one
+    "gold (bc": SKY,
+    "iql (demos)": GREEN,
+    "bc": PURPLE,
     **dict.fromkeys(("gold", "student", "marvel"), BLUE),
-    **dict.fromkeys(("guide", "dt", "bc"), ORANGE),
+    **dict.fromkeys(("guide", "dt"), ORANGE),
     **dict.fromkeys(("scratch", "iql"), VERMILLION),
-    **dict.fromkeys(("cvpo", "cpq"), GREEN),
-    **dict.fromkeys(("sac-lag", "bear-lag"), PURPLE),
+    **dict.fromkeys(("cvpo", "cpq"), BLACK),
+    **dict.fromkeys(("sac-lag", "bear-lag"), YELLOW),
 }
 MARKERS = {"guide": "D", "student": "*", "scratch": "s"}
 
