@@ -115,7 +115,7 @@ class Actor(eqx.Module):
         mean, std = self.distribution(observation)
         noise = jax.random.normal(key, mean.shape)
         u = mean + std * noise
-        log_prob = _normal_log_density(noise, std)
+        log_prob = normal_log_density(noise, std)
         if self.squashed:
             # log(1 - tanh(u)^2) = 2 (log 2 - u - softplus(-2u)), stable for large |u|
             log_prob -= (2 * (jnp.log(2.0) - u - jax.nn.softplus(-2 * u))).sum(-1)
@@ -128,12 +128,12 @@ class Actor(eqx.Module):
         """Log-probability of an executed action; a squashed one is kept off the box's faces."""
         mean, std = self.distribution(observation)
         if not self.squashed:
-            return _normal_log_density((action - mean) / std, std)
+            return normal_log_density((action - mean) / std, std)
         action = jnp.clip(action, -1 + 1e-6, 1 - 1e-6)
         u = jnp.arctanh(action)
-        return _normal_log_density((u - mean) / std, std) - jnp.log1p(-(action**2)).sum(-1)
+        return normal_log_density((u - mean) / std, std) - jnp.log1p(-(action**2)).sum(-1)
 
 
-def _normal_log_density(noise: Float[Array, "B A"], std: Float[Array, "B A"]) -> Float[Array, " B"]:
+def normal_log_density(noise: Float[Array, "B A"], std: Float[Array, "B A"]) -> Float[Array, " B"]:
     """log N of mean + std * noise, summed over the action's axes."""
     return -(0.5 * noise**2 + jnp.log(std) + 0.5 * jnp.log(2 * jnp.pi)).sum(-1)

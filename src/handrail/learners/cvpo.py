@@ -1,0 +1,335 @@
+"""Constrained variational policy optimisation (Liu et al. 2022, arXiv 2201.11927).
+
+Policy search as expectation-maximisation. The E-step finds, in closed form but for two scalars, the
+best action weights within a KL ball of the old policy and within the cost limit (Sec. 4.2); the
+M-step fits the network to them, the KL of its mean and of its deviation bounded apart (Sec. 4.3).
+Reward is in the batch unshaped; the cost has critics of its own.
+
+The policy is a Gaussian u ~ N(mean(s), std(s)) behind a tanh. Densities and divergences are those of
+u: a KL divergence does not change under the tanh, and no action has to be clipped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from handrail.errors import HandrailError
+from handrail.learners.sac import critic_loss
+from handrail.networks import Actor, Critic, normal_log_density
+from handrail.training import Learner, Trained, check_ranges, polyak
+from handrail.types import Batch, Metrics, Spec
+
+DUAL_RANGE = (1e-6, 1e5)
+"""Of the E-step's eta and lambda (CVPO's code)."""
+
+
+@dataclass(frozen=True)
+class CVPOSettings:
+    """Settings of CVPO; the source stands beside each default."""
+
+    actor_rate: float = 3e-4
+    """Adam's of the policy, per M-step (GOLD's code; CVPO's 0.002, on Circle 0.0064)."""
+    critic_rate: float = 3e-4
+    """Adam's of the critics, per update (GOLD's code; CVPO's 0.001)."""
+    actions: int = 32
+    """Actions of the old policy at each state, among which the E-step chooses (GOLD's code, CVPO on
+    Button; on Circle 64)."""
+    m_steps: int = 6
+    """Gradient steps of the policy for each E-step (GOLD's code, CVPO on Button; on Circle 29)."""
+    epsilon: float = 0.1
+    """E-step: largest mean KL(q || old policy) over the states, in nats (both)."""
+    epsilon_mean: float = 0.001
+    """M-step: bound of the KL that the move of the mean makes (both)."""
+    epsilon_std: float = 0.001
+    """M-step: bound of the KL that the change of the deviation makes (both)."""
+    discount: float = 0.99
+    """Per step, of reward and of cost (both)."""
+    tau: float = 0.005
+    """Polyak rate of the target critics and of the old policy, per update (CVPO's code)."""
+    hidden: tuple[int, ...] = (256, 256)
+    """Units of each hidden layer, of every network (both)."""
+    slack: float = 0.0
+    """Added to the cost limit at the start; falls as exp(-5 n / slack_updates) (GOLD's code: 20)."""
+    slack_updates: int = 20_000
+    """Updates n after which 0.7% of the slack is left (GOLD's code: those of 200 epochs)."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        for name in ("actions", "m_steps", "slack_updates"):
+            if getattr(self, name) < 1:
+                raise HandrailError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        for name in ("epsilon", "epsilon_mean", "epsilon_std"):
+            if not getattr(self, name) > 0:  # nor NaN
+                raise HandrailError(f"{name} is {getattr(self, name):g}; it must be above 0")
+
+
+class Dual(NamedTuple):
+    """What the E-step solves for."""
+
+    eta: Float[Array, ""]
+    """Temperature: of the KL bound."""
+    lam: Float[Array, ""]
+    """Multiplier of the cost limit."""
+
+
+class CVPOState(eqx.Module):
+    actor: Trained
+    old: Actor  # the policy that actions are drawn from: the actor's Polyak average
+    critic: Trained
+    target: Critic
+    cost_critic: Trained
+    cost_target: Critic
+    dual: Dual  # where the next E-step's search begins
+    multipliers: Float[Array, " 2"]  # of the M-step's two KL bounds: alpha_mean, alpha_std
+    updates: Int[Array, ""]
+    key: PRNGKeyArray
+
+
+MULTIPLIER_MOST = (0.1, 10.0)
+"""Largest alpha_mean and alpha_std (CVPO's code)."""
+MULTIPLIER_STEP = (1.0, 100.0)
+"""Change of alpha_mean and alpha_std for each unit of KL beyond its bound (CVPO's code)."""
+
+
+def init(settings: CVPOSettings, key: PRNGKeyArray, spec: Spec) -> CVPOState:
+    o, a, hidden = spec.observation_size, spec.action_size, settings.hidden
+    key, k1, k2, k3 = jax.random.split(key, 4)
+    actor = Actor(o, a, hidden, squashed=True, key=k1)
+    critic, cost_critic = Critic(o + a, hidden, key=k2), Critic(o + a, hidden, key=k3)
+    adam = optax.adam(settings.critic_rate)
+    return CVPOState(
+        actor=Trained.of(actor, optax.adam(settings.actor_rate)),
+        old=jax.tree.map(jnp.copy, actor),
+        critic=Trained.of(critic, adam),
+        target=jax.tree.map(jnp.copy, critic),
+        cost_critic=Trained.of(cost_critic, adam),
+        cost_target=jax.tree.map(jnp.copy, cost_critic),
+        dual=Dual(jnp.float32(0.1), jnp.float32(0.1)),
+        multipliers=jnp.zeros(2),
+        updates=jnp.int32(0),
+        key=key,
+    )
+
+
+def discounted_limit(
+    cost_limit: Float[Array, ""] | float, discount: float, horizon: int
+) -> Float[Array, ""] | float:
+    """An episode's limit as one of the cost critic: d (1 - gamma^T) / ((1 - gamma) T)."""
+    if discount == 1:
+        return cost_limit
+    return cost_limit * (1 - discount**horizon) / ((1 - discount) * horizon)
+
+
+# ---- E-step ---------------------------------------------------------------------------------------
+
+
+def dual_objective(
+    dual: Dual,
+    q: Float[Array, "B M"],
+    qc: Float[Array, "B M"],
+    limit: Float[Array, ""] | float,
+    epsilon: float,
+) -> Float[Array, ""]:
+    """g(eta, lambda), convex: eta eps + lambda limit + eta E[log mean_a exp((Q - lambda Qc) / eta)].
+    Eq. 9."""
+    z = (q - dual.lam * qc) / dual.eta
+    soft = jax.nn.logsumexp(z, axis=1) - jnp.log(q.shape[1])
+    return dual.eta * epsilon + dual.lam * limit + dual.eta * soft.mean()
+
+
+def weights(dual: Dual, q: Float[Array, "B M"], qc: Float[Array, "B M"]) -> Float[Array, "B M"]:
+    """The E-step's q(a|s): a softmax of (Q - lambda Qc) / eta over the actions. Eq. 8."""
+    return jax.nn.softmax((q - dual.lam * qc) / dual.eta, axis=1)
+
+
+def solve_dual(
+    start: Dual,
+    q: Float[Array, "B M"],
+    qc: Float[Array, "B M"],
+    limit: Float[Array, ""] | float,
+    epsilon: float,
+) -> tuple[Dual, Int[Array, ""]]:
+    """The minimum of the dual in ``DUAL_RANGE``, to convergence, and the iterations it took.
+
+    Newton's method in (log eta, log lambda). Gradient and Hessian are moments under the weights p:
+    dg/d eta = eps - E[KL(p || uniform)], dg/d lambda = limit - E_p[Qc], and variances of Q - lambda Qc
+    and of Qc below. In the logarithms a convex g keeps one minimum but may bend downwards on the way;
+    the gradient's size is added to the Hessian's diagonal there, which makes every direction one of
+    descent, and a step is no longer than a factor e^2.
+    """
+    low, high = jnp.log(jnp.float32(DUAL_RANGE[0])), jnp.log(jnp.float32(DUAL_RANGE[1]))
+    log_m = jnp.log(q.shape[1])
+    q = q - q.mean(1, keepdims=True)  # shifts g by a constant
+    qc_mean, qc = qc.mean(), qc - qc.mean(1, keepdims=True)
+
+    def newton(x: Float[Array, " 2"]) -> Float[Array, " 2"]:
+        eta, lam = jnp.exp(x[0]), jnp.exp(x[1])
+        z = q - lam * qc
+        log_p = jax.nn.log_softmax(z / eta, axis=1)
+        p = jnp.exp(log_p)
+        kl = (p * log_p).sum(1).mean() + log_m
+        z_off = z - (p * z).sum(1, keepdims=True)
+        c_mean = (p * qc).sum(1, keepdims=True)
+        c_off = qc - c_mean
+        # By log eta and log lambda: chain rule, each derivative times eta or lambda.
+        g = jnp.stack([eta * (epsilon - kl), lam * (limit - qc_mean - c_mean.mean())])
+        h_ee = (p * z_off**2).sum(1).mean() / eta
+        h_ll = (p * c_off**2).sum(1).mean() * lam**2 / eta
+        h_el = (p * z_off * c_off).sum(1).mean() * lam / eta
+        # One at its bound that would leave it stays, and the other moves alone.
+        stuck = ((x <= low) & (g > 0)) | ((x >= high) & (g < 0))
+        g = jnp.where(stuck, 0.0, g)
+        h_el = jnp.where(stuck.any(), 0.0, h_el)
+        floor = 1e-12
+        h_ee, h_ll = h_ee + jnp.abs(g[0]) + floor, h_ll + jnp.abs(g[1]) + floor
+        determinant = h_ee * h_ll - h_el**2
+        step = -jnp.stack([h_ll * g[0] - h_el * g[1], h_ee * g[1] - h_el * g[0]]) / determinant
+        return jnp.clip(x + jnp.clip(step, -2.0, 2.0), low, high)
+
+    def go_on(carry):
+        _, moved, n = carry
+        return (moved > 1e-4) & (n < 200)
+
+    def advance(carry):
+        x, _, n = carry
+        new = newton(x)
+        return new, jnp.abs(new - x).max(), n + 1
+
+    x, _, n = jax.lax.while_loop(
+        go_on, advance, (jnp.log(jnp.stack(start)), jnp.float32(jnp.inf), jnp.int32(0))
+    )
+    return Dual(jnp.exp(x[0]), jnp.exp(x[1])), n
+
+
+# ---- M-step ---------------------------------------------------------------------------------------
+
+
+def divergences(
+    mean: Float[Array, "B A"],
+    std: Float[Array, "B A"],
+    old_mean: Float[Array, "B A"],
+    old_std: Float[Array, "B A"],
+) -> Float[Array, " 2"]:
+    """Means over the states of KL(old || N(mean, old_std)) and KL(old || N(old_mean, std)). Eq. 13."""
+    of_mean = 0.5 * (((mean - old_mean) / old_std) ** 2).sum(1)
+    of_std = (0.5 * ((old_std / std) ** 2 - 1) + jnp.log(std / old_std)).sum(1)
+    return jnp.stack([of_mean.mean(), of_std.mean()])
+
+
+def policy_loss(
+    actor: Actor,
+    observation: Float[Array, "B O"],
+    old: tuple[Float[Array, "B A"], Float[Array, "B A"]],
+    u: Float[Array, "B M A"],
+    p: Float[Array, "B M"],
+    multipliers: Float[Array, " 2"],
+    epsilons: tuple[float, float],
+) -> tuple[Float[Array, ""], Float[Array, " 2"]]:
+    """-E[p (log N(u; mean, old_std) + log N(u; old_mean, std))] - alpha · (eps - KL); the two KLs as
+    aux. Eq. 12, 14."""
+    mean, std = actor.distribution(observation)
+    old_mean, old_std = old
+
+    def log_density(mean, std):
+        noise = (u - mean[:, None]) / std[:, None]
+        return normal_log_density(noise, jnp.broadcast_to(std[:, None], noise.shape))
+
+    fit = (p * (log_density(mean, old_std) + log_density(old_mean, std))).sum(1).mean()
+    kl = divergences(mean, std, old_mean, old_std)
+    return -fit - (multipliers * (jnp.stack(epsilons) - kl)).sum(), kl
+
+
+# ---- the update -----------------------------------------------------------------------------------
+
+
+def update(
+    settings: CVPOSettings, spec: Spec, cost_limit: float, state: CVPOState, batch: Batch
+) -> tuple[CVPOState, Metrics]:
+    """Critics, E-step, M-steps, averages."""
+    key, k1, k2 = jax.random.split(state.key, 3)
+
+    # Critics: one step ahead, actions of the old policy. A cost goes on past a terminal (gold.md).
+    next_action, _ = state.old.sample(batch.next_observation, k1)
+    q_next = state.target(batch.next_observation, next_action).min(0)
+    qc_next = state.cost_target(batch.next_observation, next_action).min(0)
+    y = batch.reward + settings.discount * (1 - batch.terminated) * q_next
+    yc = batch.cost + settings.discount * qc_next
+    critic, loss_q = state.critic.descend(lambda net: critic_loss(net, batch, y))
+    cost_critic, loss_qc = state.cost_critic.descend(lambda net: critic_loss(net, batch, yc))
+
+    # E-step, by the target critics, among actions of the old policy.
+    n, m = len(batch.reward), settings.actions
+    old_mean, old_std = state.old.distribution(batch.observation)
+    u = old_mean[:, None] + old_std[:, None] * jax.random.normal(k2, (n, m, old_mean.shape[1]))
+    among = jnp.repeat(batch.observation, m, axis=0), jnp.tanh(u).reshape(n * m, -1)
+    q = state.target(*among).min(0).reshape(n, m)
+    qc = state.cost_target(*among).min(0).reshape(n, m)
+    slack = settings.slack * jnp.exp(-5 * state.updates / settings.slack_updates)
+    limit = discounted_limit(cost_limit + slack, settings.discount, spec.horizon)
+    dual, iterations = solve_dual(state.dual, q, qc, limit, settings.epsilon)
+    p = weights(dual, q, qc)
+
+    # M-steps, the multipliers of the two KL bounds moved after each.
+    epsilons = settings.epsilon_mean, settings.epsilon_std
+
+    def m_step(carry: tuple[Trained, Float[Array, " 2"]], _: None):
+        actor, multipliers = carry
+        actor, (loss, kl) = actor.descend(
+            lambda net: policy_loss(
+                net, batch.observation, (old_mean, old_std), u, p, multipliers, epsilons
+            ),
+            aux=True,
+        )
+        moved = multipliers + jnp.array(MULTIPLIER_STEP) * (kl - jnp.stack(epsilons))
+        return (actor, jnp.clip(moved, 0.0, jnp.array(MULTIPLIER_MOST))), (loss, kl)
+
+    (actor, multipliers), (loss_pi, kl) = jax.lax.scan(
+        m_step, (state.actor, state.multipliers), None, length=settings.m_steps
+    )
+
+    new = CVPOState(
+        actor=actor,
+        old=polyak(state.old, actor.net, settings.tau),
+        critic=critic,
+        target=polyak(state.target, critic.net, settings.tau),
+        cost_critic=cost_critic,
+        cost_target=polyak(state.cost_target, cost_critic.net, settings.tau),
+        dual=dual,
+        multipliers=multipliers,
+        updates=state.updates + 1,
+        key=key,
+    )
+    metrics = {
+        "loss/q": loss_q,
+        "loss/qc": loss_qc,
+        "loss/actor": loss_pi.mean(),
+        "value/q": y.mean(),
+        "value/qc": yc.mean(),
+        "value/qc_limit": jnp.asarray(limit),
+        "cvpo/eta": dual.eta,
+        "cvpo/lambda": dual.lam,
+        "cvpo/iterations": iterations,
+        "cvpo/kl_mean": kl[-1, 0],
+        "cvpo/kl_std": kl[-1, 1],
+        "cvpo/alpha_mean": multipliers[0],
+        "cvpo/alpha_std": multipliers[1],
+        "cvpo/std": old_std.mean(),
+    }
+    return new, metrics
+
+
+def learner(settings: CVPOSettings, spec: Spec, cost_limit: float) -> Learner:
+    """``cost_limit``: of an episode of ``spec.horizon`` steps, undiscounted."""
+    return Learner(
+        "CVPO",
+        lambda key, spec: init(settings, key, spec),
+        lambda state, batch: update(settings, spec, cost_limit, state, batch),
+        lambda state: state.actor.net,
+    )
