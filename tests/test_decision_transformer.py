@@ -413,7 +413,9 @@ def test_carry_keeps_its_form_and_inputs_are_left_alone(policy):
 
 def test_a_policy_outlives_the_training_it_came_from():
     state = begin(KEY)
-    policy = DTPolicy.of(LEARN, state, NORMALISER, cost_weight=0.0, target_return=1.0)
+    policy = DTPolicy.of(
+        LEARN, state, NORMALISER, cost_weight=0.0, return_scale=10.0, target_return=1.0
+    )
     before = np.array(policy.net.head.weight)
     fit(state, ONE)  # donates the state
     np.testing.assert_array_equal(policy.net.head.weight, before)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import probes
 import pytest
+from plain import KEY, close, ensemble, gaussian, log_density, mlp, shaken
 
 from handrail import training
 from handrail.errors import HandrailError
@@ -18,15 +19,6 @@ from handrail.policies import MLPPolicy
 from handrail.types import Batch, Draws, Step
 
 O, A, B = 3, 2, 16  # noqa: E741
-KEY = jax.random.key(7)
-
-
-def shaken(net, key=KEY):
-    """The network with noise on every leaf: no bias is zero, no output nearly so."""
-    leaves, structure = jax.tree.flatten(net)
-    keys = jax.random.split(key, len(leaves))
-    noisy = [x + 0.3 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
-    return structure.unflatten(noisy)
 
 
 @pytest.fixture
@@ -52,37 +44,6 @@ def value() -> Critic:
 @pytest.fixture(params=[True, False], ids=["squashed", "plain"])
 def actor(request) -> Actor:
     return shaken(Actor(O, A, (8, 8), squashed=request.param, key=KEY))
-
-
-# NumPy, float64: the forward passes and the densities as a textbook writes them.
-
-
-def mlp(net, x):
-    x = np.asarray(x, float)
-    for layer in net.layers[:-1]:
-        x = np.maximum(x @ np.asarray(layer.weight, float) + np.asarray(layer.bias), 0)
-    return x @ np.asarray(net.layers[-1].weight, float) + np.asarray(net.layers[-1].bias)
-
-
-def ensemble(net, *inputs):
-    return np.array([mlp(member, np.concatenate(inputs, -1))[:, 0] for member in net.members])
-
-
-def gaussian(actor, observation):
-    output = mlp(actor.trunk, observation)
-    if actor.squashed:
-        mean, log_std = output[:, :A], output[:, A:]
-    else:
-        mean, log_std = np.tanh(output), np.tile(np.asarray(actor.log_std), (len(output), 1))
-    return mean, np.exp(np.clip(log_std, -5, 2))
-
-
-def log_density(u, mean, std):
-    return np.log(np.exp(-0.5 * ((u - mean) / std) ** 2) / (std * np.sqrt(2 * np.pi))).sum(-1)
-
-
-def close(ours, theirs, rtol=2e-5):
-    np.testing.assert_allclose(np.asarray(ours), theirs, rtol=rtol, atol=1e-5)
 
 
 def test_log_prob(actor, batch):

@@ -19,9 +19,10 @@ from handrail.learners.bc import BCSettings
 from handrail.learners.decision_transformer import DTSettings
 from handrail.learners.iql import IQLSettings
 from handrail.learners.sac import SACSettings
-from handrail.methods import BC, DT, IQL, Expert, Method
+from handrail.methods import BC, DT, Method
 from handrail.multipliers import Ramp
 from handrail.online import OnlineSettings
+from handrail.online_methods import IQL, Expert
 from handrail.policies import MLPPolicy
 from handrail.policy_files import save_policy
 from handrail.progress import Watcher
@@ -156,7 +157,7 @@ def settings_classes() -> list[type]:
 
 # Names that say all, and the groups of settings.
 PLAIN = {"layers", "heads", "learning_rate", "discount", "hidden"}
-PLAIN |= {"bc", "dt", "iql", "sac", "online", "ramp", "guidance"}
+PLAIN |= {"bc", "dt", "iql", "cvpo", "sac", "online", "ramp", "guidance"}
 
 
 @pytest.mark.parametrize("cls", settings_classes(), ids=lambda cls: cls.__name__)

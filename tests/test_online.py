@@ -21,9 +21,10 @@ from handrail.learners import iql
 from handrail.learners.bc import BCSettings
 from handrail.learners.decision_transformer import DTSettings
 from handrail.learners.sac import SACSettings
-from handrail.methods import IQL, Expert, Method
+from handrail.methods import Method
 from handrail.multipliers import Fixed, Ramp
 from handrail.online import Alone, Online, OnlineSettings
+from handrail.online_methods import IQL, Expert
 from handrail.policies import MLPPolicy
 from handrail.progress import Watcher
 from handrail.runs import Run, read_metrics

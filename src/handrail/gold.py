@@ -5,7 +5,7 @@
     8      for h in [H1, ..., Hm]                                      ``guidance.PrefixCurriculum``
     9        pi_{1:h} = pi^g, pi_{h+1:H} = pi                          ``guidance.guided``
     10       collect rollouts by it, append them to B                  ``online.Online._collect``
-    11-14    sample (s, a, r, s') from B, update Q and pi by IQL       ``online.Online._learn``
+    11-14    sample (s, a, r, s') from B, update Q and pi by IQL, CVPO ``online.Online._learn``
 
 docs/gold.md says where paper and published code differ, and what is done here.
 """
@@ -21,11 +21,12 @@ from tyro.conf import OmitArgPrefixes
 from handrail import envs
 from handrail.errors import HandrailError
 from handrail.guidance import SCHEDULES, Guidance, GuidanceSettings
-from handrail.learners import bc, iql
+from handrail.learners import bc, cvpo, iql
 from handrail.learners import decision_transformer as dt
-from handrail.methods import BC, DT, FromDemonstrations, OnlineMethod
-from handrail.multipliers import Fixed
+from handrail.methods import BC, DT, FromDemonstrations, Shaped
+from handrail.multipliers import Fixed, Unshaped
 from handrail.online import Online, OnlineSettings, require_share
+from handrail.online_methods import OnlineMethod
 from handrail.policies import MLPPolicy
 from handrail.policy_files import load_policy
 from handrail.progress import Watcher
@@ -34,15 +35,15 @@ from handrail.types import Policy
 
 
 @dataclass(frozen=True, kw_only=True)
-class GOLD(OnlineMethod, FromDemonstrations):
+class GOLD(Shaped, OnlineMethod, FromDemonstrations):
     """Guided online distillation: a guide learnt from demonstrations, a small student learnt
     online with the guide's help."""
 
     name = "gold"
     guide: str = "dt"
     """dt or bc, fitted to the demonstrations; or a trained guide: a run's or a policy's path."""
-    backbone: Literal["iql"] = "iql"
-    """What the student learns by."""
+    backbone: Literal["iql", "cvpo"] = "iql"
+    """What the student learns by: ``iql`` on the shaped reward, ``cvpo`` within the cost limit."""
     demonstration_share: float = 0.5
     """Part of each batch that is drawn from the demonstrations, 0 to 1 (GOLD: 0; JSRL: 0.25;
     RLPD: 0.5)."""
@@ -53,6 +54,7 @@ class GOLD(OnlineMethod, FromDemonstrations):
     )
     guidance: OmitArgPrefixes[GuidanceSettings] = field(default_factory=GuidanceSettings)
     iql: iql.IQLSettings = field(default_factory=iql.IQLSettings)
+    cvpo: cvpo.CVPOSettings = field(default_factory=cvpo.CVPOSettings)
     bc: bc.BCSettings = field(default_factory=bc.BCSettings)
     dt: dt.DTSettings = field(default_factory=dt.DTSettings)
 
@@ -62,11 +64,14 @@ class GOLD(OnlineMethod, FromDemonstrations):
         if guide not in ("bc", "dt"):
             made = Path(guide) / "settings.toml"
             guide = Run.open(guide).settings["method"] if made.is_file() else "guide"
-        return f"GOLD ({guide.upper() if guide in ('bc', 'dt') else guide}-IQL)"
+        guide = guide.upper() if guide in ("bc", "dt") else guide
+        return f"GOLD ({guide}-{self.backbone.upper()})"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_share(self.demonstration_share, self.pretrain)
+        if self.backbone not in ("iql", "cvpo"):
+            raise HandrailError(f"backbone must be iql or cvpo, not {self.backbone!r}")
 
     def check(self) -> None:
         if self.guide in ("bc", "dt") or self.demonstration_share or self.pretrain:
@@ -98,7 +103,12 @@ class GOLD(OnlineMethod, FromDemonstrations):
             method = (
                 BC(**common, bc=self.bc)
                 if self.guide == "bc"
-                else DT(**common, dt=self.dt, cost_weight=self.cost_weight)
+                else DT(
+                    **common,
+                    dt=self.dt,
+                    cost_weight=self.cost_weight,
+                    reward_unit=self.reward_unit,
+                )
             )
             with Run.begin(path, method.settings()) as fitting:
                 method.complete(fitting, watcher)
@@ -107,6 +117,11 @@ class GOLD(OnlineMethod, FromDemonstrations):
     def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
         guide = self.fit_guide(run, watcher)  # lines 2-6; frozen from here on
         seeded = self.demonstration_share or self.pretrain
+        demonstrations = self.demonstrations(run, watcher) if seeded else None
+        if self.backbone == "cvpo":
+            learner = cvpo.learner(self.cvpo, self.spec(), self.limit())
+        else:
+            learner = iql.learner(self.iql)
         schedule = SCHEDULES[self.guidance.schedule](
             horizon=self.guidance.horizon or self.spec().horizon,
             steps=self.online.steps,
@@ -114,15 +129,18 @@ class GOLD(OnlineMethod, FromDemonstrations):
         )
         online = Online(  # lines 7-15
             run,
-            iql.learner(self.iql),
+            learner,
             self.online,
             make_env=lambda: envs.make(self.task),
             behaviour=Guidance(guide, schedule),
-            controller=Fixed(self.cost_weight),
+            controller=Fixed(self.cost_weight)
+            if self.backbone == "iql"
+            else Unshaped(self.limit()),
             seed=self.seed,
-            demonstrations=self.demonstrations(run, watcher) if seeded else None,
+            demonstrations=demonstrations,
             demonstration_share=self.demonstration_share,
             pretrain=self.pretrain,
+            reward_unit=self.unit(demonstrations),
         )
         online.train(watcher)
         return online.best().mode()

@@ -11,11 +11,12 @@ import numpy as np
 from handrail.errors import HandrailError, Stopped
 from handrail.figures import learning_curves, reward_cost_plane
 from handrail.gold import GOLD
-from handrail.methods import BC, DT, IQL, Expert, Method
+from handrail.methods import BC, DT, Method
+from handrail.online_methods import CVPO, IQL, Expert
 from handrail.progress import Console
 from handrail.runs import Run, read_metrics
 
-METHODS: dict[str, type[Method]] = {m.name: m for m in (BC, DT, IQL, GOLD, Expert)}
+METHODS: dict[str, type[Method]] = {m.name: m for m in (BC, DT, IQL, CVPO, GOLD, Expert)}
 
 
 def start(method: Method) -> Path:
@@ -101,7 +102,13 @@ def _train(method: Method, run: Run) -> None:
         )
 
 
-_KINDS = {"BC": "guide", "DT": "guide", "IQL": "scratch", "IQL (demos)": "scratch"}
+_KINDS = {
+    "BC": "guide",
+    "DT": "guide",
+    "IQL": "scratch",
+    "IQL (demos)": "scratch",
+    "CVPO": "scratch",
+}
 
 
 def draw(paths: list[Path], out: Path) -> list[Path]:

@@ -1,7 +1,8 @@
-"""The methods of ``handrail train``: their settings, and how the parts are put together.
+"""The methods of ``handrail train``: what they have in common, and those that only imitate.
 
 Each class is one method: a frozen dataclass of settings whose ``train`` takes a run to its end,
-from wherever it stands, and returns the policy. GOLD itself is in ``handrail.gold``.
+from wherever it stands, and returns the policy. Those that act in the simulator are in
+``handrail.online_methods``, GOLD itself is in ``handrail.gold``.
 """
 
 from __future__ import annotations
@@ -23,11 +24,10 @@ from handrail.data.windows import Normaliser, Windows
 from handrail.demonstrations import expert_path, roll
 from handrail.errors import HandrailError
 from handrail.evaluate import evaluate
-from handrail.learners import bc, iql, sac
+from handrail.learners import bc
 from handrail.learners import decision_transformer as dt
-from handrail.multipliers import Fixed, Ramp
 from handrail.offline import fit
-from handrail.online import VALIDATION_SEED, Alone, Online, OnlineSettings, require_share
+from handrail.online import VALIDATION_SEED
 from handrail.policies import MLPPolicy
 from handrail.policy_files import Storable, save_policy
 from handrail.progress import Watcher
@@ -46,6 +46,8 @@ class Method(ABC):
 
     name: ClassVar[str]
     """On the command line, and in settings.toml."""
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Other defaults, by the name that ``--preset`` gives them."""
 
     task: Annotated[Positional[str], arg(metavar="TASK")]
     """suite/Name; `handrail tasks` lists them."""
@@ -109,6 +111,10 @@ class Method(ABC):
         env.close()
         return env.spec_
 
+    def limit(self) -> float:
+        """The cost limit that is in force."""
+        return self.spec().cost_limit if self.cost_limit is None else self.cost_limit
+
 
 @dataclass(frozen=True, kw_only=True)
 class FromDemonstrations(Method):
@@ -171,32 +177,47 @@ class BC(FromDemonstrations):
         return MLPPolicy.of(learner.actor(state)).mode()
 
 
-def _require_weight(cost_weight: float) -> None:
-    if not cost_weight >= 0:  # nor NaN
-        raise HandrailError(f"the cost weight is {cost_weight:g}; it must be 0 or more")
-
-
 @dataclass(frozen=True, kw_only=True)
-class DT(FromDemonstrations):
-    """The decision transformer: GOLD's guide."""
+class Shaped(Method):
+    """A method that learns from the shaped reward."""
 
-    name = "dt"
     cost_weight: float = 3.0
-    """w >= 0 of the shaped reward r - w c that returns-to-go are made of."""
-    dt: OmitArgPrefixes[dt.DTSettings] = field(default_factory=dt.DTSettings)
+    """w >= 0 of the shaped reward r - w c, r in reward units."""
+    reward_unit: float | None = None
+    """About what a step of a good policy earns, > 0. None: the task's; where it has none, the mean
+    size of the demonstrations' rewards a step; else 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_weight(self.cost_weight)
+        if not self.cost_weight >= 0:  # nor NaN
+            raise HandrailError(f"the cost weight is {self.cost_weight:g}; it must be 0 or more")
+        if self.reward_unit is not None and not self.reward_unit > 0:
+            raise HandrailError(f"the reward unit is {self.reward_unit:g}; it must be above 0")
+
+    def unit(self, demonstrations: Episodes | None) -> float:
+        """The reward unit that is in force."""
+        env = envs.make(self.task)
+        env.close()
+        known = self.reward_unit or env.task.reward_unit
+        if known is None and demonstrations is not None:
+            known = abs(sum(e.return_ for e in demonstrations)) / demonstrations.steps
+        return known or 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DT(Shaped, FromDemonstrations):
+    """The decision transformer: GOLD's guide. Its returns-to-go are of the shaped reward."""
+
+    name = "dt"
+    dt: OmitArgPrefixes[dt.DTSettings] = field(default_factory=dt.DTSettings)
 
     def train(self, run: Run, watcher: Watcher) -> Storable:
         demonstrations, spec = self.demonstrations(run, watcher), self.spec()
+        # The windows and the guide see raw rewards: what is in reward units is brought to theirs.
+        unit = self.unit(demonstrations)
+        weight, scale = self.cost_weight * unit, self.dt.return_scale * unit
         windows = Windows(
-            demonstrations,
-            spec,
-            self.dt.context,
-            return_scale=self.dt.return_scale,
-            cost_weight=self.cost_weight,
+            demonstrations, spec, self.dt.context, return_scale=scale, cost_weight=weight
         )
         state = fit(
             run,
@@ -209,116 +230,13 @@ class DT(FromDemonstrations):
             seed=self.seed,
             watcher=watcher,
         )
-        shaped = [e.return_ - self.cost_weight * e.cost for e in demonstrations]
+        shaped = [e.return_ - weight * e.cost for e in demonstrations]
         target = self.dt.target_return
         return DTPolicy.of(
             self.dt,
             state,
             windows.normaliser,
-            cost_weight=self.cost_weight,
-            target_return=float(np.quantile(shaped, 0.9)) if target is None else target,
+            cost_weight=weight,
+            return_scale=scale,
+            target_return=float(np.quantile(shaped, 0.9)) if target is None else target * unit,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class OnlineMethod(Method):
-    """A method that acts in the simulator."""
-
-    cost_weight: float = 3.0
-    """w >= 0 of the shaped reward r - w c."""
-    online: OmitArgPrefixes[OnlineSettings] = field(default_factory=OnlineSettings)
-
-    @property
-    def env_steps(self) -> int:
-        return self.online.steps
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_weight(self.cost_weight)
-
-
-@dataclass(frozen=True, kw_only=True)
-class IQL(OnlineMethod):
-    """Implicit Q-learning from scratch, or with --demos seeded with demonstrations."""
-
-    name = "iql"
-    demos: Path | None = None
-    """Demonstrations: updates on them come first, and a part of each batch is theirs."""
-    pretrain: int = 2000
-    """With --demos: updates before the first step."""
-    demonstration_share: float = 0.5
-    """With --demos: part of each batch that is theirs, 0 to 1 (JSRL: 0.25; RLPD: 0.5)."""
-    warmup: int = 5000
-    """Without --demos: steps of held random actions before the student acts."""
-    iql: OmitArgPrefixes[iql.IQLSettings] = field(default_factory=iql.IQLSettings)
-
-    @property
-    def label(self) -> str:
-        return "IQL (demos)" if self.demos else "IQL"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_share(self.demonstration_share, self.pretrain)
-
-    def check(self) -> None:
-        super().check()
-        if self.demos is not None:
-            sources.read(self.demos).require(self.spec())
-
-    def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
-        spec = self.spec()
-        online = Online(
-            run,
-            iql.learner(self.iql),
-            self.online,
-            make_env=lambda: envs.make(self.task),
-            behaviour=Alone(0 if self.demos else self.warmup, spec.action_size),
-            controller=Fixed(self.cost_weight),
-            seed=self.seed,
-            demonstrations=sources.read(self.demos).require(spec) if self.demos else None,
-            demonstration_share=self.demonstration_share if self.demos else 0.0,
-            pretrain=self.pretrain if self.demos else 0,
-        )
-        online.train(watcher)
-        return online.best().mode()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Expert(Method):
-    """SAC on the shaped reward, the cost's weight ramped up once the task is learnt.
-
-    The paper's source of demonstrations (GOLD Sec. IV-A.3).
-    """
-
-    name = "expert"
-    warmup: int = 5000
-    """Steps of held random actions before the student acts."""
-    ramp: OmitArgPrefixes[Ramp] = field(default_factory=Ramp)
-    sac: OmitArgPrefixes[sac.SACSettings] = field(default_factory=sac.SACSettings)
-    online: OmitArgPrefixes[OnlineSettings] = field(
-        default_factory=lambda: OnlineSettings(
-            steps=500_000,
-            updates_per_step=0.5,
-            batch=128,
-            evaluate_every=20_000,
-            evaluate_episodes=5,
-            keep_policies=True,
-        )
-    )
-
-    @property
-    def env_steps(self) -> int:
-        return self.online.steps
-
-    def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
-        online = Online(
-            run,
-            sac.learner(self.sac),
-            self.online,
-            make_env=lambda: envs.make(self.task),
-            behaviour=Alone(self.warmup, self.spec().action_size),
-            controller=self.ramp,
-            seed=self.seed,
-        )
-        online.train(watcher)
-        return online.best().mode()

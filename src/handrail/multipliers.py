@@ -16,9 +16,9 @@ State = dict[str, Any]
 
 
 class Controller(Protocol):
-    @property
-    def weight(self) -> float:
-        """The largest that it may give."""
+    def score(self, return_: float, cost: float) -> tuple[float, ...]:
+        """Of two evaluations (means of an episode, the return in reward units) the one with the
+        larger score is the better policy."""
         ...
 
     def init(self) -> State: ...
@@ -34,8 +34,29 @@ class Fixed:
 
     weight: float
 
+    def score(self, return_: float, cost: float) -> tuple[float, ...]:
+        return (return_ - self.weight * cost,)
+
     def init(self) -> State:
         return {"weight": self.weight}
+
+    def update(self, state: State, episode_return: float, episode_cost: float, steps: int) -> State:
+        return state
+
+
+@dataclass(frozen=True)
+class Unshaped:
+    """For learners that hold the limit themselves: the reward as it is."""
+
+    cost_limit: float
+    """Of an episode's undiscounted cost."""
+
+    def score(self, return_: float, cost: float) -> tuple[float, ...]:
+        """Within the limit the larger return, beyond it the smaller cost."""
+        return (1.0, return_) if cost <= self.cost_limit else (0.0, -cost)
+
+    def init(self) -> State:
+        return {"weight": 0.0}
 
     def update(self, state: State, episode_return: float, episode_cost: float, steps: int) -> State:
         return state
@@ -72,6 +93,10 @@ class Ramp:
                 raise HandrailError(f"{name} is {getattr(self, name)}; it must be 1 or more")
         if self.weight < 0 or self.least < 0 or self.ease_rate < 0:
             raise HandrailError("weight, least and ease_rate must be 0 or more")
+
+    def score(self, return_: float, cost: float) -> tuple[float, ...]:
+        """By the largest weight, wherever it stands."""
+        return (return_ - self.weight * cost,)
 
     def init(self) -> State:
         return {"weight": 0.0, "started": None, "full": False, "returns": [], "costs": []}

@@ -168,6 +168,7 @@ class Online:
         demonstrations: Episodes | None = None,
         demonstration_share: float = 0.0,
         pretrain: int = 0,
+        reward_unit: float = 1.0,
     ):
         """Make the run's environments, networks and replay.
 
@@ -181,6 +182,7 @@ class Online:
                 ask for it.
             demonstration_share: part of each batch that is drawn from them, 0 to 1 (JSRL: 0.25).
             pretrain: updates on them alone before the first step.
+            reward_unit: what rewards are divided by before anything is learnt from them.
 
         Raises:
             HandrailError: a share or ``pretrain`` without demonstrations, or out of range.
@@ -190,6 +192,7 @@ class Online:
             raise HandrailError("demonstration_share and pretrain need demonstrations: --demos")
         self.run, self.learner, self.settings = run, learner, settings
         self.behaviour, self.controller, self.seed = behaviour, controller, seed
+        self._unit = np.float32(reward_unit)
         self._envs = [make_env() for _ in range(settings.environments)]
         self._watch = [make_env() for _ in range(min(5, settings.evaluate_episodes))]
         self.spec = self._envs[0].spec_
@@ -222,8 +225,6 @@ class Online:
     def best(self) -> MLPPolicy:
         """The student of the evaluation with the best shaped return: what a run ends in. A cost
         that begins at a line makes the last parameters a matter of luck.
-
-        Evaluations are compared by the controller's largest weight, wherever it stands.
         """
         return self._policy(self._best_actor)
 
@@ -244,7 +245,8 @@ class Online:
         return self._normal(ours)
 
     def _normal(self, batch: Batch) -> Batch:
-        """The batch with normalised observations; the first one decides on the normaliser."""
+        """The batch with normalised observations, the first one decides on the normaliser, and with
+        the reward in its unit."""
         if not self._normalised:
             source = self._demonstrations if len(self._demonstrations) else self._replay
             mean, std = source.observations.mean(0), source.observations.std(0)
@@ -253,6 +255,7 @@ class Online:
             self._best = None  # of a policy without the normaliser
         return batch._replace(
             observation=self._normaliser(batch.observation),
+            reward=batch.reward / self._unit,
             next_observation=self._normaliser(batch.next_observation),
         )
 
@@ -288,7 +291,7 @@ class Online:
         self._recent.append(episode)
         self.episodes += 1
         self.cumulative_cost += episode.cost
-        shaped = episode.return_ - self._weights["weight"] * episode.cost
+        shaped = episode.return_ / float(self._unit) - self._weights["weight"] * episode.cost
         self.behaviour.observe(episode, shaped, self.steps)
         self._weights = self.controller.update(
             self._weights, episode.return_, episode.cost, self.steps
@@ -328,6 +331,9 @@ class Online:
                 if stopping and self.steps < s.steps:
                     raise Stopped(f"stopped at step {self.steps:,} of {s.steps:,}")
 
+    def _score(self, found: list[float]) -> tuple[float, ...]:
+        return self.controller.score(found[0] / float(self._unit), found[1])
+
     def _log(self) -> None:
         watched = list(
             play(
@@ -339,8 +345,7 @@ class Online:
         found = [
             float(np.mean([getattr(e, name) for e in watched])) for name in ("return_", "cost")
         ]
-        best, weight = self._best, self.controller.weight
-        if best is None or found[0] - weight * found[1] > best[0] - weight * best[1]:
+        if self._best is None or self._score(found) > self._score(self._best):
             self._best, self._best_actor = found, self._actor
         row: Metrics = {
             "eval/return": found[0],

@@ -18,7 +18,7 @@ from handrail.networks import Actor
 from handrail.types import Batch, Metrics, Spec
 
 _RANGES = {
-    "learning_rate": (0.0, 1.0),
+    **dict.fromkeys(("learning_rate", "actor_rate", "critic_rate"), (0.0, 1.0)),
     "discount": (0.0, 1.0),
     "tau": (0.0, 1.0),
     "temperature": (0.0, math.inf),
@@ -26,8 +26,9 @@ _RANGES = {
     "bc_weight": (0.0, math.inf),
     "initial_alpha": (0.0, math.inf),
     "weight_decay": (0.0, math.inf),
-    "warmup": (0, math.inf),
+    **dict.fromkeys(("warmup", "slack"), (0, math.inf)),
     **dict.fromkeys(("batch", "updates", "context", "embed", "layers", "heads"), (1, math.inf)),
+    **dict.fromkeys(("actions", "m_steps", "slack_updates"), (1, math.inf)),
 }
 
 

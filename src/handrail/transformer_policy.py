@@ -47,6 +47,7 @@ class DTPolicy:
     """K, steps."""
     target_return: float
     return_scale: float
+    """What returns are divided by, > 0."""
     cost_weight: float
     """w of the shaped reward r - w c, as in the windows that the guide was trained on."""
 
@@ -58,15 +59,17 @@ class DTPolicy:
         normaliser: Normaliser,
         *,
         cost_weight: float,
+        return_scale: float,
         target_return: float,
     ) -> DTPolicy:
-        """A copy of the trained network as it is now, asked for ``target_return``."""
+        """A copy of the trained network as it is now, asked for ``target_return``; all three in the
+        environment's units."""
         return cls(
             jax.tree.map(jnp.copy, state.guide.net),
             normaliser,
             settings.context,
             target_return,
-            settings.return_scale,
+            return_scale,
             cost_weight,
         )
 

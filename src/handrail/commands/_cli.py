@@ -17,8 +17,13 @@ import tyro
 from handrail.errors import HandrailError
 
 
-def parse(target: Callable[..., Any], argv: list[str], command: str) -> Any:
-    """Call ``target`` with the arguments.
+def parse(
+    target: Callable[..., Any],
+    argv: list[str],
+    command: str,
+    defaults: dict[str, Any] | None = None,
+) -> Any:
+    """Call ``target`` with the arguments; ``defaults`` stand in for a dataclass's own.
 
     Raises:
         HandrailError: one is unknown, missing or malformed.
@@ -33,7 +38,8 @@ def parse(target: Callable[..., Any], argv: list[str], command: str) -> Any:
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            made = tyro.cli(asked, args=argv, prog=f"handrail {command}")
+            given = {"default": target(task=tyro.MISSING, **defaults)} if defaults else {}
+            made = tyro.cli(asked, args=argv, prog=f"handrail {command}", **given)
     except SystemExit as end:
         if not end.code:
             raise

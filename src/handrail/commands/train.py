@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from typing import Any
 
 from handrail.commands._cli import parse
 from handrail.errors import HandrailError
 from handrail.jobs import METHODS, start
+from handrail.methods import Method
 
 
 def main(argv: list[str]) -> None:
@@ -22,4 +24,22 @@ def main(argv: list[str]) -> None:
         close = difflib.get_close_matches(argv[0], names, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise HandrailError(f"unknown method {argv[0]!r}; {hint}there are: {', '.join(names)}")
-    start(parse(METHODS[argv[0]], argv[1:], f"train {argv[0]}"))
+    method, asked = METHODS[argv[0]], argv[1:]
+    start(parse(method, asked, f"train {argv[0]}", _preset(method, asked)))
+
+
+def _preset(method: type[Method], argv: list[str]) -> dict[str, Any]:
+    """Takes ``--preset NAME`` out of the arguments; the defaults that it names.
+
+    Raises:
+        HandrailError: the method has no such preset.
+    """
+    if "--preset" not in argv:
+        return {}
+    at = argv.index("--preset")
+    name = argv[at + 1] if at + 1 < len(argv) else ""
+    del argv[at : at + 2]
+    if name not in method.PRESETS:
+        have = ", ".join(method.PRESETS) or "none"
+        raise HandrailError(f"{method.name} has no preset {name!r}; there is: {have}")
+    return method.PRESETS[name]

@@ -46,7 +46,7 @@ class Windows:
         episodes: of the task ``spec``.
         length: K, steps of a window.
         return_scale: what returns-to-go are divided by, in units of return, > 0.
-        cost_weight: w of the shaped reward r - w·c.
+        cost_weight: w of the shaped reward r - w·c, both in the environment's units.
         normaliser: of observations; that of ``episodes`` by default.
         max_timestep: timesteps are below it, those beyond are held at ``max_timestep`` - 1; the
             task's horizon by default.

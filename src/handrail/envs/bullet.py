@@ -33,8 +33,9 @@ _FAST = "1 a step beyond the speed limit or outside the corridor"
 _TRAP = "1 a step that touches a bomb, which then vanishes"
 _CONTACT = "1 a step in contact with an obstacle"
 _AGENTS = ("Ball", "Car", "Drone", "Ant")
+_UNITS = {"CarCircle": 1.0}  # the expert: 1.3
 _TASKS = [
-    *(Task(f"bullet/{agent}{kind}", horizon, cost_limit, costs)
+    *(Task(f"bullet/{agent}{kind}", horizon, cost_limit, costs, _UNITS.get(agent + kind))
       for kind, horizons, cost_limit, costs in (
           ("Circle", (200, 300, 300, 500), 20.0, _OUTSIDE),
           ("Run", (100, 200, 200, 200), 20.0, _FAST),
@@ -43,7 +44,7 @@ _TASKS = [
       )
       for agent, horizon in zip(_AGENTS, horizons, strict=True)),
     # GOLD's benchmark (ICRA 2024): the same tasks with 500-step episodes.
-    Task("bullet/CarCircle-gold", 500, 10.0, _OUTSIDE),
+    Task("bullet/CarCircle-gold", 500, 10.0, _OUTSIDE, _UNITS["CarCircle"]),
     Task("bullet/CarGather-gold", 500, 0.5, _TRAP),
 ]  # fmt: skip
 

@@ -26,6 +26,9 @@ class Task:
     cost_limit: float
     costs: str
     """In words: what costs, and how much a step."""
+    reward_unit: float | None = None
+    """About what a step of a good policy earns; None where nobody knows. Rewards are learnt, and
+    cost weights stated, in this unit, so that one setting serves tasks of any scale."""
 
 
 def _box(space: gymnasium.Space, what: str, wrapper: str) -> gymnasium.spaces.Box:

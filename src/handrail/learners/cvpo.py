@@ -5,8 +5,8 @@ best action weights within a KL ball of the old policy and within the cost limit
 M-step fits the network to them, the KL of its mean and of its deviation bounded apart (Sec. 4.3).
 Reward is in the batch unshaped; the cost has critics of its own.
 
-The policy is a Gaussian u ~ N(mean(s), std(s)) behind a tanh. Densities and divergences are those of
-u: a KL divergence does not change under the tanh, and no action has to be clipped.
+The policy is a Gaussian u ~ N(mean(s), std(s)) behind a tanh. Densities and divergences are those
+of u: a KL divergence does not change under the tanh, and no action has to be clipped.
 """
 
 from __future__ import annotations
@@ -56,15 +56,13 @@ class CVPOSettings:
     hidden: tuple[int, ...] = (256, 256)
     """Units of each hidden layer, of every network (both)."""
     slack: float = 0.0
-    """Added to the cost limit at the start; falls as exp(-5 n / slack_updates) (GOLD's code: 20)."""
+    """Added to the cost limit at the start; falls as exp(-5 n / slack_updates) (GOLD's code: 20).
+    """
     slack_updates: int = 20_000
     """Updates n after which 0.7% of the slack is left (GOLD's code: those of 200 epochs)."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        for name in ("actions", "m_steps", "slack_updates"):
-            if getattr(self, name) < 1:
-                raise HandrailError(f"{name} is {getattr(self, name)}; it must be 1 or more")
         for name in ("epsilon", "epsilon_mean", "epsilon_std"):
             if not getattr(self, name) > 0:  # nor NaN
                 raise HandrailError(f"{name} is {getattr(self, name):g}; it must be above 0")
@@ -127,7 +125,7 @@ def discounted_limit(
     return cost_limit * (1 - discount**horizon) / ((1 - discount) * horizon)
 
 
-# ---- E-step ---------------------------------------------------------------------------------------
+# ---- E-step --------------------------------------------------------------------------------------
 
 
 def dual_objective(
@@ -137,8 +135,8 @@ def dual_objective(
     limit: Float[Array, ""] | float,
     epsilon: float,
 ) -> Float[Array, ""]:
-    """g(eta, lambda), convex: eta eps + lambda limit + eta E[log mean_a exp((Q - lambda Qc) / eta)].
-    Eq. 9."""
+    """g(eta, lambda) = eta eps + lambda limit + eta E[log mean_a exp((Q - lambda Qc) / eta)], which
+    is convex. Eq. 9."""
     z = (q - dual.lam * qc) / dual.eta
     soft = jax.nn.logsumexp(z, axis=1) - jnp.log(q.shape[1])
     return dual.eta * epsilon + dual.lam * limit + dual.eta * soft.mean()
@@ -158,57 +156,74 @@ def solve_dual(
 ) -> tuple[Dual, Int[Array, ""]]:
     """The minimum of the dual in ``DUAL_RANGE``, to convergence, and the iterations it took.
 
-    Newton's method in (log eta, log lambda). Gradient and Hessian are moments under the weights p:
-    dg/d eta = eps - E[KL(p || uniform)], dg/d lambda = limit - E_p[Qc], and variances of Q - lambda Qc
-    and of Qc below. In the logarithms a convex g keeps one minimum but may bend downwards on the way;
-    the gradient's size is added to the Hessian's diagonal there, which makes every direction one of
-    descent, and a step is no longer than a factor e^2.
+    Newton's method in x = (log eta, log lambda) within a trust region. In the logarithms a convex g
+    keeps its one minimum but may bend downwards on the way; the gradient's size on the Hessian's
+    diagonal makes every direction one of descent, so a step that is short enough is accepted.
     """
     low, high = jnp.log(jnp.float32(DUAL_RANGE[0])), jnp.log(jnp.float32(DUAL_RANGE[1]))
-    log_m = jnp.log(q.shape[1])
+    limit = limit - qc.mean()
     q = q - q.mean(1, keepdims=True)  # shifts g by a constant
-    qc_mean, qc = qc.mean(), qc - qc.mean(1, keepdims=True)
+    qc = qc - qc.mean(1, keepdims=True)
 
-    def newton(x: Float[Array, " 2"]) -> Float[Array, " 2"]:
+    def improved(carry):
+        at, radius, _, n = carry
+        step = at.newton * jnp.minimum(1.0, radius / jnp.abs(at.newton).max())
+        new = _Point.at(jnp.clip(at.x + step, low, high), q, qc, limit, epsilon, low, high)
+        # Up to rounding: far out g is large and nearly flat, and the way goes on.
+        better = new.value <= at.value + 1e-6 * jnp.abs(at.value)
+        moved = jnp.abs(new.x - at.x).max()
+        at = jax.tree.map(lambda a, b: jnp.where(better, b, a), at, new)
+        radius = jnp.where(better, jnp.minimum(2 * radius, 2.0), moved / 4)
+        return at, radius, moved, n + 1
+
+    first = _Point.at(jnp.log(jnp.stack(start)), q, qc, limit, epsilon, low, high)
+    at, _, _, n = jax.lax.while_loop(
+        lambda carry: (carry[2] > 1e-4) & (carry[3] < 100),
+        improved,
+        (first, jnp.float32(2.0), jnp.float32(jnp.inf), jnp.int32(0)),
+    )
+    return Dual(jnp.exp(at.x[0]), jnp.exp(at.x[1])), n
+
+
+class _Point(NamedTuple):
+    """Where the search for the dual's minimum stands."""
+
+    x: Float[Array, " 2"]
+    value: Float[Array, ""]
+    newton: Float[Array, " 2"]
+
+    @classmethod
+    def at(cls, x, q, qc, limit, epsilon, low, high) -> _Point:
+        """``q`` and ``qc`` have mean 0 over the actions; ``limit`` is what the mean of Qc leaves.
+
+        With p the weights and z = Q - lambda Qc: dg/d eta = eps - E[KL(p || uniform)], dg/d lambda
+        = limit - E_p[Qc]; second derivatives are variances and the covariance of z and Qc under p.
+        By the chain rule a derivative by log eta has a factor eta, one by log lambda one of lambda.
+        """
         eta, lam = jnp.exp(x[0]), jnp.exp(x[1])
         z = q - lam * qc
-        log_p = jax.nn.log_softmax(z / eta, axis=1)
+        soft = jax.nn.logsumexp(z / eta, axis=1, keepdims=True)
+        log_p = z / eta - soft
         p = jnp.exp(log_p)
+        log_m = jnp.log(q.shape[1])
+        qc_p = (p * qc).sum(1, keepdims=True)
+        z_off, qc_off = z - (p * z).sum(1, keepdims=True), qc - qc_p
         kl = (p * log_p).sum(1).mean() + log_m
-        z_off = z - (p * z).sum(1, keepdims=True)
-        c_mean = (p * qc).sum(1, keepdims=True)
-        c_off = qc - c_mean
-        # By log eta and log lambda: chain rule, each derivative times eta or lambda.
-        g = jnp.stack([eta * (epsilon - kl), lam * (limit - qc_mean - c_mean.mean())])
-        h_ee = (p * z_off**2).sum(1).mean() / eta
-        h_ll = (p * c_off**2).sum(1).mean() * lam**2 / eta
-        h_el = (p * z_off * c_off).sum(1).mean() * lam / eta
+        g = jnp.stack([eta * (epsilon - kl), lam * (limit - qc_p.mean())])
         # One at its bound that would leave it stays, and the other moves alone.
-        stuck = ((x <= low) & (g > 0)) | ((x >= high) & (g < 0))
+        stuck = ((x < low + 1e-5) & (g > 0)) | ((x > high - 1e-5) & (g < 0))
         g = jnp.where(stuck, 0.0, g)
-        h_el = jnp.where(stuck.any(), 0.0, h_el)
-        floor = 1e-12
-        h_ee, h_ll = h_ee + jnp.abs(g[0]) + floor, h_ll + jnp.abs(g[1]) + floor
-        determinant = h_ee * h_ll - h_el**2
-        step = -jnp.stack([h_ll * g[0] - h_el * g[1], h_ee * g[1] - h_el * g[0]]) / determinant
-        return jnp.clip(x + jnp.clip(step, -2.0, 2.0), low, high)
-
-    def go_on(carry):
-        _, moved, n = carry
-        return (moved > 1e-4) & (n < 200)
-
-    def advance(carry):
-        x, _, n = carry
-        new = newton(x)
-        return new, jnp.abs(new - x).max(), n + 1
-
-    x, _, n = jax.lax.while_loop(
-        go_on, advance, (jnp.log(jnp.stack(start)), jnp.float32(jnp.inf), jnp.int32(0))
-    )
-    return Dual(jnp.exp(x[0]), jnp.exp(x[1])), n
+        of_eta = (p * z_off**2).sum(1).mean() / eta + jnp.abs(g[0]) + 1e-12
+        of_lam = (p * qc_off**2).sum(1).mean() * lam**2 / eta + jnp.abs(g[1]) + 1e-12
+        # d^2 g / (d eta d lambda) = Cov_p(z, Qc) / eta^2
+        both = (p * z_off * qc_off).sum(1).mean() * lam / eta
+        both = jnp.where(stuck.any(), 0.0, both)
+        newton = jnp.stack([both * g[1] - of_lam * g[0], both * g[0] - of_eta * g[1]])
+        value = eta * (epsilon + soft.mean() - log_m) + lam * limit
+        return cls(x, value, newton / (of_eta * of_lam - both**2))
 
 
-# ---- M-step ---------------------------------------------------------------------------------------
+# ---- M-step --------------------------------------------------------------------------------------
 
 
 def divergences(
@@ -217,7 +232,8 @@ def divergences(
     old_mean: Float[Array, "B A"],
     old_std: Float[Array, "B A"],
 ) -> Float[Array, " 2"]:
-    """Means over the states of KL(old || N(mean, old_std)) and KL(old || N(old_mean, std)). Eq. 13."""
+    """Means over the states of KL(old || N(mean, old_std)) and KL(old || N(old_mean, std)).
+    Eq. 13."""
     of_mean = 0.5 * (((mean - old_mean) / old_std) ** 2).sum(1)
     of_std = (0.5 * ((old_std / std) ** 2 - 1) + jnp.log(std / old_std)).sum(1)
     return jnp.stack([of_mean.mean(), of_std.mean()])
@@ -232,8 +248,8 @@ def policy_loss(
     multipliers: Float[Array, " 2"],
     epsilons: tuple[float, float],
 ) -> tuple[Float[Array, ""], Float[Array, " 2"]]:
-    """-E[p (log N(u; mean, old_std) + log N(u; old_mean, std))] - alpha · (eps - KL); the two KLs as
-    aux. Eq. 12, 14."""
+    """-E[p (log N(u; mean, old_std) + log N(u; old_mean, std))] - alpha · (eps - KL), the two KLs
+    as aux. Eq. 12, 14."""
     mean, std = actor.distribution(observation)
     old_mean, old_std = old
 
@@ -246,7 +262,7 @@ def policy_loss(
     return -fit - (multipliers * (jnp.stack(epsilons) - kl)).sum(), kl
 
 
-# ---- the update -----------------------------------------------------------------------------------
+# ---- the update ----------------------------------------------------------------------------------
 
 
 def update(

@@ -66,10 +66,10 @@ class DTSettings:
     clip: float = 0.25
     """Largest global norm of a gradient (Decision Transformer's code)."""
     target_return: float | None = None
-    """Shaped return that the guide is asked for at the start of an episode. None: what the best
-    tenth of the demonstrations reaches (GOLD's code: 50 on Safety Gym's tasks)."""
+    """Shaped return, in reward units, that the guide is asked for at the start of an episode. None:
+    what the best tenth of the demonstrations reaches (GOLD's code: 50 on Safety Gym's tasks)."""
     return_scale: float = 10.0
-    """What returns are divided by before the network sees them."""
+    """What returns, in reward units, are divided by before the network sees them."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -184,9 +184,15 @@ _COSTS = {
 }
 
 
+_UNITS = {"Goal": (0.03, 0.08), "Button": (0.03, 0.1), "Push": (None, 0.02), "Circle": (None,)}
+"""Reward units of the tasks and of their ``gold`` presets: the return of a good policy over the
+horizon (TRPO's 27.2 and 30.6; GOLD's Table I), rounded; None where no figure is known."""
+
+
 def task(name: str) -> Task:
     """The line of ``handrail tasks``."""
     settings = SETTINGS[name]
+    unit = _UNITS[settings.kind][name.endswith("-gold")]
     costs = [_COSTS[group.name] for group in settings.objects if group.costs]
     words = f"1 a step {', '.join(costs)}" if costs else "nothing"
-    return Task(f"native/{name}", settings.horizon, settings.cost_limit, words)
+    return Task(f"native/{name}", settings.horizon, settings.cost_limit, words, unit)

@@ -1,0 +1,173 @@
+"""The methods of ``handrail train`` that act in the simulator, GOLD apart (``handrail.gold``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tyro.conf import OmitArgPrefixes
+
+from handrail import envs
+from handrail.data import sources
+from handrail.learners import cvpo, iql, sac
+from handrail.methods import Method, Shaped
+from handrail.multipliers import Fixed, Ramp, Unshaped
+from handrail.online import Alone, Online, OnlineSettings, require_share
+from handrail.policies import MLPPolicy
+from handrail.progress import Watcher
+from handrail.runs import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineMethod(Method):
+    """A method that acts in the simulator."""
+
+    online: OmitArgPrefixes[OnlineSettings] = field(default_factory=OnlineSettings)
+
+    @property
+    def env_steps(self) -> int:
+        return self.online.steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class IQL(Shaped, OnlineMethod):
+    """Implicit Q-learning from scratch, or with --demos seeded with demonstrations."""
+
+    name = "iql"
+    demos: Path | None = None
+    """Demonstrations: updates on them come first, and a part of each batch is theirs."""
+    pretrain: int = 2000
+    """With --demos: updates before the first step."""
+    demonstration_share: float = 0.5
+    """With --demos: part of each batch that is theirs, 0 to 1 (JSRL: 0.25; RLPD: 0.5)."""
+    warmup: int = 5000
+    """Without --demos: steps of held random actions before the student acts."""
+    iql: OmitArgPrefixes[iql.IQLSettings] = field(default_factory=iql.IQLSettings)
+
+    @property
+    def label(self) -> str:
+        return "IQL (demos)" if self.demos else "IQL"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_share(self.demonstration_share, self.pretrain)
+
+    def check(self) -> None:
+        super().check()
+        if self.demos is not None:
+            sources.read(self.demos).require(self.spec())
+
+    def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
+        spec = self.spec()
+        demonstrations = sources.read(self.demos).require(spec) if self.demos else None
+        online = Online(
+            run,
+            iql.learner(self.iql),
+            self.online,
+            make_env=lambda: envs.make(self.task),
+            behaviour=Alone(0 if self.demos else self.warmup, spec.action_size),
+            controller=Fixed(self.cost_weight),
+            seed=self.seed,
+            demonstrations=demonstrations,
+            demonstration_share=self.demonstration_share if self.demos else 0.0,
+            pretrain=self.pretrain if self.demos else 0,
+            reward_unit=self.unit(demonstrations),
+        )
+        online.train(watcher)
+        return online.best().mode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CVPO(OnlineMethod):
+    """Constrained variational policy optimisation: it holds the cost limit itself.
+
+    `--preset official` begins from the settings of CVPO's authors instead, `--preset gold` from
+    those of GOLD's: 1,200,000 steps in epochs of 20 episodes. What is given beside it overrides it.
+    """
+
+    name = "cvpo"
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
+        # CVPO's code on Button: epochs of 20 episodes of 400 steps, 40 reruns in batches of 300.
+        "official": {
+            "cvpo": cvpo.CVPOSettings(actor_rate=2e-3, critic_rate=1e-3),
+            "online": OnlineSettings(
+                steps=1_200_000,
+                environments=20,
+                block=8000,
+                updates_per_step=40 / 300,
+                batch=300,
+                buffer=80_000,
+                start=8000,
+                evaluate_every=80_000,
+            ),
+        },
+        # GOLD's code: the same with slower networks, and a limit of 30 that falls to 10.
+        "gold": {
+            "cvpo": cvpo.CVPOSettings(slack=20.0, slack_updates=213_000),
+            "online": OnlineSettings(
+                steps=1_200_000,
+                environments=20,
+                block=8000,
+                updates_per_step=40 / 300,
+                batch=300,
+                buffer=80_000,
+                start=8000,
+                evaluate_every=80_000,
+            ),
+        },
+    }
+    warmup: int = 5000
+    """Steps of held random actions before the student acts."""
+    cvpo: OmitArgPrefixes[cvpo.CVPOSettings] = field(default_factory=cvpo.CVPOSettings)
+
+    def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
+        spec, limit = self.spec(), self.limit()
+        online = Online(
+            run,
+            cvpo.learner(self.cvpo, spec, limit),
+            self.online,
+            make_env=lambda: envs.make(self.task),
+            behaviour=Alone(self.warmup, spec.action_size),
+            controller=Unshaped(limit),
+            seed=self.seed,
+        )
+        online.train(watcher)
+        return online.best().mode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expert(OnlineMethod):
+    """SAC on the shaped reward, the cost's weight ramped up once the task is learnt.
+
+    The paper's source of demonstrations (GOLD Sec. IV-A.3).
+    """
+
+    name = "expert"
+    warmup: int = 5000
+    """Steps of held random actions before the student acts."""
+    ramp: OmitArgPrefixes[Ramp] = field(default_factory=Ramp)
+    sac: OmitArgPrefixes[sac.SACSettings] = field(default_factory=sac.SACSettings)
+    online: OmitArgPrefixes[OnlineSettings] = field(
+        default_factory=lambda: OnlineSettings(
+            steps=500_000,
+            updates_per_step=0.5,
+            batch=128,
+            evaluate_every=20_000,
+            evaluate_episodes=5,
+            keep_policies=True,
+        )
+    )
+
+    def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
+        online = Online(
+            run,
+            sac.learner(self.sac),
+            self.online,
+            make_env=lambda: envs.make(self.task),
+            behaviour=Alone(self.warmup, self.spec().action_size),
+            controller=self.ramp,
+            seed=self.seed,
+        )
+        online.train(watcher)
+        return online.best().mode()
