@@ -19,7 +19,7 @@ from handrail.policy_files import load_policy
 from handrail.runs import Run
 from handrail.types import Draws, Step
 
-TASK = "bullet/CarCircle-gold"
+TASK = "native/PointGoal1-gold"
 EPISODES = 20
 
 
@@ -27,7 +27,13 @@ def main(argv: list[str]) -> None:
     parse(demo, argv, "demo")
 
 
-def demo(out: Path = Path("runs/demo"), steps: int = 25_000, seed: int = 0) -> None:
+def demo(
+    out: Path = Path("runs/demo"),
+    steps: int = 25_000,
+    seed: int = 0,
+    episodes: int = 60,
+    updates: int = 1000,
+) -> None:
     """Demonstrations become a guide, the guide becomes a small policy; compared with the guide and
     with training from scratch, on a task of GOLD's paper. Called again it goes on where it was.
 
@@ -35,14 +41,17 @@ def demo(out: Path = Path("runs/demo"), steps: int = 25_000, seed: int = 0) -> N
         out: where everything is written.
         steps: environment steps of each online run.
         seed: of the training.
+        episodes: demonstrations that the shipped expert plays.
+        updates: of the guide, on the demonstrations.
     """
     began = time.perf_counter()
     data = out / "demonstrations.hdf5"
     if not data.exists():
-        demos(TASK, data, episodes=60)
+        demos(TASK, data, episodes=episodes)
     scratch = _background("iql", out / "scratch", steps, seed)
     try:
-        _foreground("gold", out / "gold", steps, seed, data)
+        guide = ["--demos", str(data), "--dt.updates", str(updates)]
+        _foreground("gold", out / "gold", steps, seed, guide)
     except HandrailError:
         if scratch is not None:
             scratch.send_signal(signal.SIGINT)  # it writes a checkpoint and stops too
@@ -61,7 +70,8 @@ def demo(out: Path = Path("runs/demo"), steps: int = 25_000, seed: int = 0) -> N
 
 def _arguments(method: str, path: Path, steps: int, seed: int) -> list[str]:
     settings = ["--steps", str(steps), "--seed", str(seed), "--batch", "128"]
-    return [method, TASK, "--out", str(path), *settings, "--evaluate-every", "5000"]
+    settings += ["--evaluate-every", str(min(5000, steps))]
+    return [method, TASK, "--out", str(path), *settings]
 
 
 def _background(method: str, path: Path, steps: int, seed: int) -> subprocess.Popen | None:
@@ -77,12 +87,11 @@ def _background(method: str, path: Path, steps: int, seed: int) -> subprocess.Po
         return subprocess.Popen([sys.executable, "-c", launch, *command], stdout=log, stderr=log)
 
 
-def _foreground(method: str, path: Path, steps: int, seed: int, data: Path) -> None:
+def _foreground(method: str, path: Path, steps: int, seed: int, guide: list[str]) -> None:
     if (path / "settings.toml").is_file():
         jobs.go_on(path)
     else:
-        arguments = [*_arguments(method, path, steps, seed)[1:], "--demos", str(data)]
-        arguments += ["--dt.updates", "1000"]  # for 60 demonstrations, and within ten minutes
+        arguments = [*_arguments(method, path, steps, seed)[1:], *guide]
         jobs.start(parse(jobs.METHODS[method], arguments, method))
 
 
