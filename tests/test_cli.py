@@ -20,6 +20,7 @@ from handrail.networks import Actor
 from handrail.policies import MLPPolicy
 from handrail.policy_files import save_policy
 from handrail.results import COLUMNS
+from handrail.runs import Run
 
 LOOP = [*("--steps", 240, "--environments", 3, "--block", 24, "--batch", 8, "--start", 50)]
 LOOP += [*("--evaluate-every", 120, "--evaluate-episodes", 2)]
@@ -79,12 +80,24 @@ def trained(tmp_path_factory, demos) -> dict[str, Path]:
             *("train", "gold", toy.TOY, "--demos", demos, "--cost-limit", 3.5),
             *("--stages", 2, "--window", 2, "--pretrain", 20, "--iql.hidden", 8, *inside, *LOOP),
         ],
+        "cvpo": [
+            *("train", "cvpo", toy.TOY, "--preset", "official", "--warmup", 48, "--hidden", 8),
+            *("--actions", 4, "--updates-per-step", 0.5, "--buffer", 900, *LOOP),
+        ],
         "expert": ["expert", toy.TOY, "--start-return", -99, "--hidden", 8, *LOOP],
     }
     for name, command in commands.items():
         arguments = [*map(str, command), "--out", str(base / name)]
         assert cli.main(arguments) == 0, arguments
     return {name: base / name for name in commands}
+
+
+def test_a_preset_gives_the_defaults_and_what_is_typed_overrides_it(trained):
+    settings = Run.open(trained["cvpo"]).settings
+    assert settings["cvpo"]["actor_rate"] == 2e-3  # the preset's
+    assert settings["cvpo"]["actions"] == 4
+    assert settings["online"]["batch"] == 8
+    assert "preset" not in settings
 
 
 # -- help ----------------------------------------------------------------------------------------
@@ -139,8 +152,15 @@ def test_a_closed_pipe_is_no_fault():
     ("typed", "line"),
     [
         ("trian iql x", "unknown command 'trian'; did you mean 'train'? `handrail --help`"),
-        ("train ilq x", "unknown method 'ilq'; did you mean 'iql'? there are: bc, dt, iql, gold"),
+        (
+            "train ilq x",
+            "unknown method 'ilq'; did you mean 'iql'? there are: bc, dt, iql, cvpo, gold",
+        ),
         ("train iql", "Missing from handrail train iql: TASK suite/Name"),
+        ("train cvpo x --preset fast", "cvpo has no preset 'fast'; there is: official, gold"),
+        ("train cvpo x --preset", "cvpo has no preset ''"),
+        ("train iql x --preset gold", "iql has no preset 'gold'; there is: none"),
+        ("train cvpo --preset official", "Missing from handrail train cvpo: TASK"),
         ("train iql x --stepz 3", "Unrecognized options: --stepz, 3; did you mean --steps?"),
         ("train iql x --seed foo", "Error parsing --seed: invalid literal for int()"),
         ("train gold x --schedule foo", "invalid choice 'foo' for argument '--schedule'"),
@@ -235,7 +255,7 @@ def test_a_run_has_all_that_is_promised(trained):
     for name, path in trained.items():
         have = {file.name.split(".out")[0] for file in path.iterdir()}
         want = {"settings.toml", "metrics.csv", "events", "checkpoint", "policy", "summary.json"}
-        if name in ("iql", "gold", "expert"):
+        if name in ("iql", "cvpo", "gold", "expert"):
             want |= {"episodes", "learning_curves.png", "reward_cost_plane.png"}
         assert have - want == ({"guide"} if name == "gold" else set())
         assert want <= have
@@ -490,7 +510,7 @@ def test_the_tasks_for_machines(handrail):
     assert (code, errors) == (0, "")
     rows = [json.loads(line) for line in out.splitlines()]
     assert [row["name"] for row in rows] == [task.name for task in envs.tasks()]
-    keys = {"name", "horizon", "cost_limit", "costs", "observations", "actions"}
+    keys = {"name", "horizon", "cost_limit", "costs", "reward_unit", "observations", "actions"}
     assert all(set(row) == keys for row in rows)
 
 

@@ -16,13 +16,14 @@ from handrail.gold import GOLD
 from handrail.guidance import GuidanceSettings
 from handrail.jobs import METHODS, draw, method_of, start
 from handrail.learners.bc import BCSettings
+from handrail.learners.cvpo import CVPOSettings
 from handrail.learners.decision_transformer import DTSettings
 from handrail.learners.iql import IQLSettings
 from handrail.learners.sac import SACSettings
 from handrail.methods import BC, DT, Method
 from handrail.multipliers import Ramp
 from handrail.online import OnlineSettings
-from handrail.online_methods import IQL, Expert
+from handrail.online_methods import CVPO, IQL, Expert
 from handrail.policies import MLPPolicy
 from handrail.policy_files import save_policy
 from handrail.progress import Watcher
@@ -55,6 +56,8 @@ CHANGED = [
         online=OnlineSettings(steps=1000, keep_policies=True, updates_per_step=0.1),
         iql=IQLSettings(extraction="sac", hidden=()),
     ),
+    CVPO(task="gym/a", cost_limit=3.0, cvpo=CVPOSettings(actions=7, slack=2.0, hidden=(9,))),
+    DT(task="gym/a", reward_unit=0.08),
     GOLD(
         task="gym/a",
         guide="runs/guide",
@@ -119,6 +122,9 @@ def test_a_file_of_settings_that_is_not_ours_is_told(old, new, line, tmp_path):
         (lambda: BC(task="a", episodes=0), "ask for 1 or more"),
         (lambda: DT(task="a", cost_weight=-1.0), "cost weight is -1"),
         (lambda: IQL(task="a", cost_weight=-0.5), "cost weight is -0.5"),
+        (lambda: IQL(task="a", reward_unit=0.0), "reward unit is 0; it must be above 0"),
+        (lambda: GOLD(task="a", reward_unit=float("nan")), "reward unit is nan"),
+        (lambda: GOLD(task="a", backbone="ppo"), "backbone must be iql or cvpo, not 'ppo'"),
         (lambda: IQL(task="a", demonstration_share=1.0), r"must lie in \[0, 1\)"),
         (lambda: IQL(task="a", pretrain=-1), "pretrain is -1"),
         (lambda: GOLD(task="a", pretrain=-1), "pretrain is -1"),

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from handrail.errors import HandrailError
-from handrail.multipliers import Fixed, Ramp
+from handrail.multipliers import Fixed, Ramp, Unshaped
 
 
 def weights(controller, episodes) -> list[float]:
@@ -20,6 +20,16 @@ def weights(controller, episodes) -> list[float]:
 def test_a_fixed_weight_is_fixed():
     assert Fixed(1.5).init()["weight"] == 1.5
     assert weights(Fixed(1.5), [(0, 9, 10), (9, 0, 20)]) == [1.5, 1.5]
+
+
+def test_scores():
+    """With a weight what shaping earns; without, the limit first."""
+    assert Fixed(2.0).score(10, 3) == (4.0,)
+    assert Ramp(weight=2.0, least=0).score(10, 3) == (4.0,)
+    best = [(50, 10), (40, 2), (90, 11), (200, 30)]  # return and cost, the limit being 10
+    scores = [Unshaped(10.0).score(*evaluation) for evaluation in best]
+    assert sorted(scores, reverse=True) == scores
+    assert weights(Unshaped(10.0), [(0, 90, 10)]) == [0.0]
 
 
 RAMP = Ramp(

@@ -19,12 +19,13 @@ from handrail.gold import GOLD
 from handrail.guidance import GuidanceSettings
 from handrail.learners import iql
 from handrail.learners.bc import BCSettings
+from handrail.learners.cvpo import CVPOSettings
 from handrail.learners.decision_transformer import DTSettings
 from handrail.learners.sac import SACSettings
 from handrail.methods import Method
 from handrail.multipliers import Fixed, Ramp
 from handrail.online import Alone, Online, OnlineSettings
-from handrail.online_methods import IQL, Expert
+from handrail.online_methods import CVPO, IQL, Expert
 from handrail.policies import MLPPolicy
 from handrail.progress import Watcher
 from handrail.runs import Run, read_metrics
@@ -33,6 +34,7 @@ from handrail.training import unpack
 from handrail.types import Draws, Step
 
 SMALL = iql.IQLSettings(hidden=(8,))
+SMALL_CVPO = CVPOSettings(hidden=(8,), actions=4, m_steps=2)
 LEARNER = iql.learner(SMALL)
 LOOP = OnlineSettings(
     steps=240,
@@ -84,7 +86,9 @@ METHODS = {
         ramp=Ramp(-99, 2.0, ramp_steps=60, window=2, ease_rate=0.1, ease_cost=1, least=0.2),
         online=LOOP,
     ),
+    "cvpo": lambda demos: CVPO(task=toy.ENDS, warmup=48, cvpo=SMALL_CVPO, online=LOOP),
     "gold bc": lambda demos: gold(demos, "bc"),
+    "gold bc, cvpo": lambda demos: gold(demos, "bc", backbone="cvpo", cvpo=SMALL_CVPO),
     "gold bc, pre-trained": lambda demos: gold(demos, "bc", pretrain=150),
     "gold dt": lambda demos: gold(demos, "dt"),
     "gold dt, coin": lambda demos: gold(
@@ -299,6 +303,20 @@ def test_a_cost_weight_changes_what_is_learnt_and_nothing_that_is_stored(tmp_pat
     assert (cheap.left[-1] != dear.left[-1]).any()
     batch = dear.batches[0]
     np.testing.assert_array_equal(batch.shaped(5.0).reward, batch.reward - 5.0 * batch.cost)
+
+
+@pytest.mark.parametrize("name", ["iql with demos", "gold dt"])
+def test_the_scale_of_the_rewards_changes_nothing(name, demos, tmp_path):
+    """The unit is taken from the demonstrations; four times as much is the same, bit for bit."""
+    large = toy.demonstration_file(tmp_path / "large.hdf5", toy.LARGE, episodes=12)
+    policies = []
+    for task, data in ((toy.ENDS, demos), (toy.LARGE, large)):
+        path = through(replace(METHODS[name](data), task=task), tmp_path / task[-12:])
+        policies.append(read_policy(path / "policy")[0])
+        costs = read_metrics(path)["eval/cost"]
+    assert costs.max() > 0
+    for array in policies[0]:
+        np.testing.assert_array_equal(policies[0][array], policies[1][array])
 
 
 def test_the_learner_sees_normalised_observations_and_the_student_raw_ones(tmp_path):

@@ -1,7 +1,8 @@
 """A tiny task with a cost, as a user's own module would register it: ``gym/toy:Toy-v0``.
 
 A point on a line earns its position and pays in the zone beyond 0.5, so that a return of more than
-half a unit a step costs. ``ToyEnds-v0`` ends at a step that each episode draws, from 3 on;
+half a unit a step costs. ``ToyEnds-v0`` ends at a step that each episode draws, from 3 on,
+``ToyEndsLarge-v0`` is the same with four times the rewards;
 ``ToyForgets-v0`` does not repeat itself.
 """
 
@@ -26,7 +27,9 @@ from handrail.data.episodes import Episodes
 from handrail.rollout import play
 from handrail.types import Draws, Step
 
-TOY, ENDS, FORGETS = (f"gym/toy:{name}-v0" for name in ("Toy", "ToyEnds", "ToyForgets"))
+TOY, ENDS, LARGE, FORGETS = (
+    f"gym/toy:{name}-v0" for name in ("Toy", "ToyEnds", "ToyEndsLarge", "ToyForgets")
+)
 HORIZON = 20
 EDGE = 0.5
 
@@ -39,8 +42,8 @@ class Toy(gymnasium.Env):
 
     _resets = itertools.count()
 
-    def __init__(self, ends: bool = False, forgets: bool = False):
-        self.ends, self.forgets = ends, forgets
+    def __init__(self, ends: bool = False, forgets: bool = False, scale: float = 1.0):
+        self.ends, self.forgets, self.scale = ends, forgets, scale
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         super().reset(seed=seed)
@@ -54,7 +57,8 @@ class Toy(gymnasium.Env):
         self.v = 0.5 * self.v + 0.1 * float(action[0])
         self.x, self.t = self.x + self.v, self.t + 1
         info = {"cost": float(self.x > EDGE)}
-        return self._observation(), self.x, bool(self.t >= self.end), self.t >= HORIZON, info
+        over = bool(self.t >= self.end), self.t >= HORIZON
+        return self._observation(), self.scale * self.x, *over, info
 
     def _observation(self) -> np.ndarray:
         return np.array([self.x, self.v, self.t / HORIZON], np.float32)
@@ -63,6 +67,7 @@ class Toy(gymnasium.Env):
 for _name, _options in (
     ("Toy", {}),
     ("ToyEnds", {"ends": True}),
+    ("ToyEndsLarge", {"ends": True, "scale": 4.0}),
     ("ToyForgets", {"forgets": True}),
 ):
     gymnasium.register(f"{_name}-v0", Toy, max_episode_steps=HORIZON, kwargs=_options)

@@ -26,6 +26,7 @@ PURPLE, SKY, BLACK, YELLOW = "#CC79A7", "#56B4E9", "#000000", "#F0E442"
 PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BLACK, YELLOW)
 PREFERRED = {  # by how a label begins, the first that fits; no two rows of GOLD's table share one
     "gold (bc": SKY,
+    "gold (dt-cvpo": YELLOW,
     "iql (demos)": GREEN,
     "bc": PURPLE,
     **dict.fromkeys(("gold", "student", "marvel"), BLUE),

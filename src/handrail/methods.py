@@ -200,7 +200,7 @@ class Shaped(Method):
         env.close()
         known = self.reward_unit or env.task.reward_unit
         if known is None and demonstrations is not None:
-            known = abs(sum(e.return_ for e in demonstrations)) / demonstrations.steps
+            known = float(np.mean(np.abs(np.concatenate([e.rewards for e in demonstrations]))))
         return known or 1.0
 
 
