@@ -1,0 +1,32 @@
+"""The shipped experts: each is of its task and does what its README says."""
+
+import re
+
+import numpy as np
+import pytest
+
+from handrail import envs
+from handrail.demonstrations import ASSETS, expert_path
+from handrail.policy_files import load_policy
+from handrail.rollout import play
+
+ROW = re.compile(r"^\| (\w+/\S+) \| (\w+) \| ([\d.]+) .*?\| ([\d.]+) ", re.MULTILINE)
+LISTED = ROW.findall((ASSETS / "README.md").read_text())
+
+
+def test_every_expert_is_listed():
+    there = {(p.parent.name.replace("-", "/", 1), p.name) for p in ASSETS.glob("*/*") if p.is_dir()}
+    assert {(task, level) for task, level, *_ in LISTED} == there
+    assert len(there) == len(LISTED) >= 8
+
+
+@pytest.mark.parametrize(("task", "level", "return_", "cost"), LISTED)
+def test_an_expert_earns_what_is_said(task, level, return_, cost):
+    pytest.importorskip("bullet_safety_gym" if task.startswith("bullet/") else "mujoco")
+    env = envs.make(task)
+    policy, spec = load_policy(expert_path(task, level), env.spec_)
+    assert spec.task == task
+    simulators = [env, *(envs.make(task) for _ in range(4))]
+    played = list(play(policy, simulators, range(1000, 1010)))
+    assert np.mean([e.return_ for e in played]) == pytest.approx(float(return_), rel=0.25)
+    assert np.mean([e.cost for e in played]) == pytest.approx(float(cost), rel=0.6, abs=5)
