@@ -200,8 +200,8 @@ class NativeEnv(gymnasium.Env):
         # Sensors are read after the step alone; nothing of the physics depends on them.
         self.model.opt.disableflags |= _NO_SENSORS
         if len(self._guides):
-            for _ in range(SUBSTEPS):
-                self._move_guides(d.time)
+            for place in self._guides_to_come(d.time):
+                self._guides[:] = place
                 mujoco.mj_step(self.model, d)
         else:
             # Positions, contacts and velocities are those of the last mj_forward: half a substep.
@@ -224,10 +224,14 @@ class NativeEnv(gymnasium.Env):
             terminated = not self._next_goal(self._rng)
         return self._observe(), reward, terminated, self._steps >= self.settings.horizon, info
 
-    def _move_guides(self, time: float) -> None:
-        """Gremlins run in circles, all with the same phase: 1 rad/s."""
-        travel = self.settings.travel
-        self._guides[:] = np.sin(time) * travel, np.cos(time) * travel, self._gremlin_size
+    def _guides_to_come(self, time: float) -> np.ndarray:
+        """Where gremlins are led at each substep, (10, 3) m: in circles, all with the same phase, 1
+        rad/s."""
+        steps = np.full(SUBSTEPS, self.settings.timestep)
+        steps[0] = time
+        phase, travel = np.cumsum(steps), self.settings.travel  # adds up as MuJoCo's clock does
+        height = np.full(SUBSTEPS, self._gremlin_size)
+        return np.stack([np.sin(phase) * travel, np.cos(phase) * travel, height], axis=1)
 
     # -- states ------------------------------------------------------------------------------------
 
