@@ -143,7 +143,9 @@ def acting(settings: DTSettings, spec: Spec, batch: int) -> Callable[[], float]:
     o, a = spec.observation_size, spec.action_size
     normaliser = Normaliser(np.zeros(o, np.float32), np.ones(o, np.float32))
     state = dt.init(settings, jax.random.key(0), spec)
-    policy = DTPolicy.of(settings, state, normaliser, cost_weight=1.0, target_return=1.0)
+    policy = DTPolicy.of(
+        settings, state, normaliser, cost_weight=1.0, return_scale=10.0, target_return=1.0
+    )
     f = np.float32
     step = Step(
         np.zeros((batch, o), f),

@@ -180,14 +180,14 @@ def test_the_multipliers_of_the_divergences_hold_them(spec, batch):
 
 
 def test_a_slack_limit_tightens(spec, batch):
-    settings = CVPOSettings(hidden=(8, 8), actions=M, slack=20.0, slack_updates=10)
+    settings = CVPOSettings(hidden=(8, 8), actions=M, slack=4.0, slack_updates=10)
     learner = cvpo.learner(settings, spec, 5.0)
     state, limits = learner.init(KEY, spec), []
     for _ in range(30):
         state, metrics = learner.update(state, batch)
         limits.append(float(metrics["value/qc_limit"]))
     n = np.arange(30)
-    close(limits, cvpo.discounted_limit(5 + 20 * np.exp(-5 * n / 10), 0.99, spec.horizon), 1e-4)
+    close(limits, cvpo.discounted_limit(5 + 4 * 5 * np.exp(-5 * n / 10), 0.99, spec.horizon), 1e-4)
 
 
 @pytest.mark.parametrize("limit", [0.04, 0.25])
@@ -195,7 +195,7 @@ def test_probe_the_price_of_a_limit(limit):
     """r = a, c = a^2, at most ``limit``: the best action is its root, and the multiplier, what a
     little more of it would earn, 1 / (2 root)."""
     settings = CVPOSettings(
-        actor_rate=3e-3, critic_rate=3e-3, discount=0.0, tau=0.05, hidden=(32, 32)
+        actor_rate=3e-3, critic_rate=3e-3, discount=0.0, tau=0.05, hidden=(32, 32), slack=0
     )
     spec = replace(probes.SPEC, horizon=1)
     learner = cvpo.learner(settings, spec, limit)

@@ -90,7 +90,7 @@ class CVPO(OnlineMethod):
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         # CVPO's code on Button: epochs of 20 episodes of 400 steps, 40 reruns in batches of 300.
         "official": {
-            "cvpo": cvpo.CVPOSettings(actor_rate=2e-3, critic_rate=1e-3),
+            "cvpo": cvpo.CVPOSettings(actor_rate=2e-3, critic_rate=1e-3, slack=0.0),
             "online": OnlineSettings(
                 steps=1_200_000,
                 environments=20,
@@ -104,7 +104,7 @@ class CVPO(OnlineMethod):
         },
         # GOLD's code: the same with slower networks, and a limit of 30 that falls to 10.
         "gold": {
-            "cvpo": cvpo.CVPOSettings(slack=20.0, slack_updates=213_000),
+            "cvpo": cvpo.CVPOSettings(slack=2.0, slack_updates=213_000),
             "online": OnlineSettings(
                 steps=1_200_000,
                 environments=20,

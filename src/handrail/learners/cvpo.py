@@ -55,9 +55,10 @@ class CVPOSettings:
     """Polyak rate of the target critics and of the old policy, per update (CVPO's code)."""
     hidden: tuple[int, ...] = (256, 256)
     """Units of each hidden layer, of every network (both)."""
-    slack: float = 0.0
-    """Added to the cost limit at the start; falls as exp(-5 n / slack_updates) (GOLD's code: 20).
-    """
+    slack: float = 2.0
+    """Times the cost limit, added to it at the start; falls as exp(-5 n / slack_updates). A limit
+    that is met from the first step on teaches to stand still (GOLD's code: 20 on a limit of 10;
+    CVPO: 0)."""
     slack_updates: int = 20_000
     """Updates n after which 0.7% of the slack is left (GOLD's code: those of 200 epochs)."""
 
@@ -288,7 +289,7 @@ def update(
     q = state.target(*among).min(0).reshape(n, m)
     qc = state.cost_target(*among).min(0).reshape(n, m)
     slack = settings.slack * jnp.exp(-5 * state.updates / settings.slack_updates)
-    limit = discounted_limit(cost_limit + slack, settings.discount, spec.horizon)
+    limit = discounted_limit(cost_limit * (1 + slack), settings.discount, spec.horizon)
     dual, iterations = solve_dual(state.dual, q, qc, limit, settings.epsilon)
     p = weights(dual, q, qc)
 

@@ -14,6 +14,7 @@ from handrail.envs.native import kernels, model
 from handrail.envs.native.camera import Camera
 from handrail.envs.native.layout import Placer
 from handrail.envs.native.model import mujoco
+from handrail.envs.native.physics import Physics
 from handrail.envs.native.settings import (
     BOUNDARY,
     BUTTON_DELAY,
@@ -31,7 +32,7 @@ FIXED_LAYOUT = 0
 """Seed of the layout ``fixed``."""
 Layout = Literal["random", "fixed"] | Sequence[int] | None
 FULL = int(mujoco.mjtState.mjSTATE_INTEGRATION)
-_NO_SENSORS = int(mujoco.mjtDisableBit.mjDSBL_SENSOR)
+_STILL = np.zeros((SUBSTEPS, 3))
 
 
 class NativeEnv(gymnasium.Env):
@@ -77,6 +78,7 @@ class NativeEnv(gymnasium.Env):
         self.task, self.settings, self.render_mode = task, settings, render_mode
         self.model = mujoco.MjModel.from_xml_string(model.mjcf(settings))
         self.data = mujoco.MjData(self.model)
+        self._physics = Physics(self.model, self.data)
         self._placer = Placer(settings)
         self._groups = {group.name: group for group in settings.objects}
         self._index()
@@ -197,18 +199,7 @@ class NativeEnv(gymnasium.Env):
         np.maximum(np.minimum(action, 1.0), -1.0, out=self._ctrl)
         if not math.isfinite(self._ctrl.sum()):
             raise ValueError(f"the action {action} is not finite")
-        # Sensors are read after the step alone; nothing of the physics depends on them.
-        self.model.opt.disableflags |= _NO_SENSORS
-        if len(self._guides):
-            for place in self._guides_to_come(d.time):
-                self._guides[:] = place
-                mujoco.mj_step(self.model, d)
-        else:
-            # Positions, contacts and velocities are those of the last mj_forward: half a substep.
-            mujoco.mj_step2(self.model, d)
-            mujoco.mj_step(self.model, d, SUBSTEPS - 1)
-        self.model.opt.disableflags &= ~_NO_SENSORS
-        mujoco.mj_forward(self.model, d)
+        self._physics.step(self._ways(d.time) if len(self._guides) else _STILL)
         self._steps += 1
         self._rng.random_sample()  # safety-gymnasium draws the number of substeps, always 10
         if self._contacts:
@@ -224,7 +215,7 @@ class NativeEnv(gymnasium.Env):
             terminated = not self._next_goal(self._rng)
         return self._observe(), reward, terminated, self._steps >= self.settings.horizon, info
 
-    def _guides_to_come(self, time: float) -> np.ndarray:
+    def _ways(self, time: float) -> np.ndarray:
         """Where gremlins are led at each substep, (10, 3) m: in circles, all with the same phase, 1
         rad/s."""
         steps = np.full(SUBSTEPS, self.settings.timestep)
