@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
+from typing import Any
 
-import mujoco
 import numba
 import numpy as np
 
+from handrail.envs.native.model import mujoco
 from handrail.errors import HandrailError
 
 
@@ -66,7 +67,7 @@ def _substeps(model, data, guides, ways):  # pragma: no cover - compiled
 class Physics:
     """Of one model and its data, which must live as long; the integrator is Euler's."""
 
-    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData):
+    def __init__(self, model: Any, data: Any):
         assert model.opt.integrator == mujoco.mjtIntegrator.mjINT_EULER
         self._where = np.uint64(model._address), np.uint64(data._address)
         self._guides = data.mocap_pos
