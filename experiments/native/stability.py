@@ -68,20 +68,25 @@ def play(name: str, steps: int, seed: int) -> dict[str, float | str]:
     }
 
 
+def done(table: Path) -> set[str]:
+    if not table.exists():
+        return set()
+    with table.open(newline="") as file:
+        return {row["task"] for row in csv.DictReader(file)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=10_000_000, help="over all tasks")
     parser.add_argument("--append", type=Path, default=Path("results/stability.csv"))
+    parser.add_argument("--reverse", action="store_true", help="beside a first one, to meet it")
     arguments = parser.parse_args()
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
-    done = set()
-    if arguments.append.exists():
-        with arguments.append.open(newline="") as file:
-            done = {row["task"] for row in csv.DictReader(file)}
-    for seed, name in enumerate(SETTINGS):
-        if f"native/{name}" in done:
+    tasks = list(enumerate(SETTINGS))
+    for seed, name in reversed(tasks) if arguments.reverse else tasks:
+        if f"native/{name}" in done(arguments.append):
             continue
         row = {**play(name, arguments.steps // len(SETTINGS) + 1, seed), "commit": commit}
         new = not arguments.append.exists()

@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
 
 def demo(
     out: Path = Path("runs/demo"),
-    steps: int = 40_000,
+    steps: int = 30_000,
     seed: int = 0,
     episodes: int = 60,
     updates: int = 1000,
@@ -50,7 +50,10 @@ def demo(
         demos(TASK, data, episodes=episodes)
     scratch = _background("iql", out / "scratch", steps, seed)
     try:
+        # On this task a looser leash than the default's keeps students from stalling, and a larger
+        # weight from cutting through hazards (docs/decisions/0007).
         guide = ["--demos", str(data), "--dt.updates", str(updates)]
+        guide += ["--iql.bc-weight", "10", "--cost-weight", "6"]
         _foreground("gold", out / "gold", steps, seed, guide)
     except HandrailError:
         if scratch is not None:
