@@ -20,6 +20,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _torch import yardstick
 
 from handrail import training
 from handrail.learners import cvpo
@@ -55,12 +56,8 @@ def handrail_cvpo(settings: cvpo.CVPOSettings, updates: int) -> Callable[[], flo
 
 def torch_cvpo(settings: cvpo.CVPOSettings, updates: int) -> Callable[[], float] | None:
     """The same of eager PyTorch, or None where it is missing."""
-    try:
-        import _torch_cvpo as eager
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        print("PyTorch is not installed here: no comparison (pip install torch)")
+    eager = yardstick("_torch_cvpo")
+    if eager is None:
         return None
     agent = eager.TorchCVPO(settings, SPEC, SPEC.cost_limit)
     rows = eager.tensors(some_batches(updates))

@@ -20,6 +20,7 @@ from itertools import pairwise
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _torch import yardstick
 
 from handrail import training
 from handrail.learners import iql
@@ -80,12 +81,8 @@ def handrail_iql(settings: iql.IQLSettings, updates: int) -> Callable[[], float]
 
 def torch_iql(settings: iql.IQLSettings, updates: int) -> Callable[[], float] | None:
     """The same of eager PyTorch, or None where it is missing."""
-    try:
-        import _torch_iql as eager
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        print("PyTorch is not installed here: no comparison (pip install torch)")
+    eager = yardstick("_torch_iql")
+    if eager is None:
         return None
     agent = eager.TorchIQL(settings, SPEC)
     rows = eager.tensors(some_batches(updates), COST_WEIGHT)

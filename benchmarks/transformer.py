@@ -23,6 +23,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from _torch import yardstick
+
 if TYPE_CHECKING:
     from handrail.learners.decision_transformer import DTSettings
     from handrail.types import Spec, Window
@@ -91,12 +93,8 @@ def torch_dt(
     settings: DTSettings, spec: Spec, updates: int, threads: int
 ) -> Callable[[], float] | None:
     """The same of eager PyTorch, or None where it is missing."""
-    try:
-        import _torch_dt as eager
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        print("PyTorch is not installed here: no comparison (pip install torch)")
+    eager = yardstick("_torch_dt")
+    if eager is None:
         return None
     import torch
 

@@ -78,6 +78,19 @@ class IQL(Shaped, OnlineMethod):
         return online.best().mode()
 
 
+_EPOCHS = OnlineSettings(
+    steps=1_200_000,
+    environments=20,
+    block=8000,
+    updates_per_step=40 / 300,
+    batch=300,
+    buffer=80_000,
+    start=8000,
+    evaluate_every=80_000,
+)
+"""CVPO's code on Button: epochs of 20 episodes of 400 steps, 40 reruns in batches of 300."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CVPO(OnlineMethod):
     """Constrained variational policy optimisation: it holds the cost limit itself.
@@ -88,33 +101,14 @@ class CVPO(OnlineMethod):
 
     name = "cvpo"
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
-        # CVPO's code on Button: epochs of 20 episodes of 400 steps, 40 reruns in batches of 300.
         "official": {
             "cvpo": cvpo.CVPOSettings(actor_rate=2e-3, critic_rate=1e-3, slack=0.0),
-            "online": OnlineSettings(
-                steps=1_200_000,
-                environments=20,
-                block=8000,
-                updates_per_step=40 / 300,
-                batch=300,
-                buffer=80_000,
-                start=8000,
-                evaluate_every=80_000,
-            ),
+            "online": _EPOCHS,
         },
-        # GOLD's code: the same with slower networks, and a limit of 30 that falls to 10.
+        # Slower networks, and a limit of 30 that falls to 10.
         "gold": {
             "cvpo": cvpo.CVPOSettings(slack=2.0, slack_updates=213_000),
-            "online": OnlineSettings(
-                steps=1_200_000,
-                environments=20,
-                block=8000,
-                updates_per_step=40 / 300,
-                batch=300,
-                buffer=80_000,
-                start=8000,
-                evaluate_every=80_000,
-            ),
+            "online": _EPOCHS,
         },
     }
     warmup: int = 5000
