@@ -1,7 +1,7 @@
 """CVPO in eager PyTorch, as published codes write it: the yardstick of ``cvpo.py``.
 
 The same networks, batch, actions, M-steps and Adam as ``handrail.learners.cvpo``; the dual by
-SciPy's SLSQP from the last solution, as CVPO's authors solve it.
+SciPy's SLSQP, CVPO's choice, from the last solution.
 """
 
 from __future__ import annotations

@@ -159,6 +159,8 @@ def test_a_closed_pipe_is_no_fault():
         ("train iql", "Missing from handrail train iql: TASK suite/Name"),
         ("train cvpo x --preset fast", "cvpo has no preset 'fast'; there is: official, gold"),
         ("train cvpo x --preset", "cvpo has no preset ''"),
+        ("train cvpo x --preset=fast", "cvpo has no preset 'fast'"),
+        ("train cvpo --preset=official", "Missing from handrail train cvpo: TASK"),
         ("train iql x --preset gold", "iql has no preset 'gold'; there is: none"),
         ("train cvpo --preset official", "Missing from handrail train cvpo: TASK"),
         ("train iql x --stepz 3", "Unrecognized options: --stepz, 3; did you mean --steps?"),

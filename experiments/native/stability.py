@@ -42,7 +42,7 @@ def play(name: str, steps: int, seed: int) -> dict[str, float | str]:
     actions, left = np.zeros(envs.action_space.shape), np.zeros(ENVIRONMENTS, int)
     count = {"episodes": 0, "goals": 0, "costs": 0, "not_finite": 0}
     began, least = time.perf_counter(), 0.0
-    rounds = steps // ENVIRONMENTS
+    rounds = -(-steps // ENVIRONMENTS)
     for number in range(rounds):
         new = left == 0
         actions[new] = rng.uniform(-1, 1, actions.shape)[new]
@@ -88,7 +88,7 @@ def main() -> None:
     for seed, name in reversed(tasks) if arguments.reverse else tasks:
         if f"native/{name}" in done(arguments.append):
             continue
-        row = {**play(name, arguments.steps // len(SETTINGS) + 1, seed), "commit": commit}
+        row = {**play(name, -(-arguments.steps // len(SETTINGS)), seed), "commit": commit}
         new = not arguments.append.exists()
         with arguments.append.open("a", newline="") as file:
             writer = csv.DictWriter(file, (*COLUMNS, "commit"), lineterminator="\n")

@@ -5,7 +5,7 @@
     8      for h in [H1, ..., Hm]                                      ``guidance.PrefixCurriculum``
     9        pi_{1:h} = pi^g, pi_{h+1:H} = pi                          ``guidance.guided``
     10       collect rollouts by it, append them to B                  ``online.Online._collect``
-    11-14    sample (s, a, r, s') from B, update Q and pi by IQL, CVPO ``online.Online._learn``
+    11-14    sample (s, a, r, s') from B, update Q and pi by IQL       ``online.Online._learn``
 
 docs/gold.md says where paper and published code differ, and what is done here.
 """
@@ -43,7 +43,8 @@ class GOLD(Shaped, OnlineMethod, FromDemonstrations):
     guide: str = "dt"
     """dt or bc, fitted to the demonstrations; or a trained guide: a run's or a policy's path."""
     backbone: Literal["iql", "cvpo"] = "iql"
-    """What the student learns by: ``iql`` on the shaped reward, ``cvpo`` within the cost limit."""
+    """What the student learns by: ``iql`` on the shaped reward; ``cvpo`` within the cost limit, and
+    w is the guide's alone."""
     demonstration_share: float = 0.5
     """Part of each batch that is drawn from the demonstrations, 0 to 1 (GOLD: 0; JSRL: 0.25;
     RLPD: 0.5)."""
@@ -117,7 +118,8 @@ class GOLD(Shaped, OnlineMethod, FromDemonstrations):
     def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
         guide = self.fit_guide(run, watcher)  # lines 2-6; frozen from here on
         seeded = self.demonstration_share or self.pretrain
-        demonstrations = self.demonstrations(run, watcher) if seeded else None
+        known = seeded or self.guide in ("bc", "dt")
+        demonstrations = self.demonstrations(run, watcher) if known else None
         if self.backbone == "cvpo":
             learner = cvpo.learner(self.cvpo, self.spec(), self.limit())
         else:
@@ -137,7 +139,7 @@ class GOLD(Shaped, OnlineMethod, FromDemonstrations):
             if self.backbone == "iql"
             else Unshaped(self.limit()),
             seed=self.seed,
-            demonstrations=demonstrations,
+            demonstrations=demonstrations if seeded else None,
             demonstration_share=self.demonstration_share,
             pretrain=self.pretrain,
             reward_unit=self.unit(demonstrations),

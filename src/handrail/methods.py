@@ -52,7 +52,8 @@ class Method(ABC):
     task: Annotated[Positional[str], arg(metavar="TASK")]
     """suite/Name; `handrail tasks` lists them."""
     cost_limit: float | None = None
-    """Limit of an episode's undiscounted cost; evaluations are judged by it. None: the task's."""
+    """Limit of an episode's undiscounted cost; evaluations are judged by it, and CVPO holds it.
+    None: the task's."""
     seed: int = 0
     """Of everything random: 0 to 99 for training."""
     out: Path | None = None
@@ -178,20 +179,16 @@ class BC(FromDemonstrations):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shaped(Method):
-    """A method that learns from the shaped reward."""
+class InUnits(Method):
+    """A method that learns from rewards in the task's unit."""
 
-    cost_weight: float = 3.0
-    """w >= 0 of the shaped reward r - w c, r in reward units."""
     reward_unit: float | None = None
     """About what a step of a good policy earns, > 0. None: the task's; where it has none, the mean
     size of the demonstrations' rewards a step; else 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.cost_weight >= 0:  # nor NaN
-            raise HandrailError(f"the cost weight is {self.cost_weight:g}; it must be 0 or more")
-        if self.reward_unit is not None and not self.reward_unit > 0:
+        if self.reward_unit is not None and not 0 < self.reward_unit < np.inf:
             raise HandrailError(f"the reward unit is {self.reward_unit:g}; it must be above 0")
 
     def unit(self, demonstrations: Episodes | None) -> float:
@@ -202,6 +199,19 @@ class Shaped(Method):
         if known is None and demonstrations is not None:
             known = float(np.mean(np.abs(np.concatenate([e.rewards for e in demonstrations]))))
         return known or 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shaped(InUnits):
+    """A method that learns from the shaped reward."""
+
+    cost_weight: float = 3.0
+    """w >= 0 of the shaped reward r - w c, r in reward units."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.cost_weight >= 0:  # nor NaN
+            raise HandrailError(f"the cost weight is {self.cost_weight:g}; it must be 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,8 @@ class Unshaped:
 
     def score(self, return_: float, cost: float) -> tuple[float, ...]:
         """Within the limit the larger return, beyond it the smaller cost."""
-        return (1.0, return_) if cost <= self.cost_limit else (0.0, -cost)
+        within = cost <= self.cost_limit * (1 + 1e-6)  # sums of float32
+        return (1.0, return_) if within else (0.0, -cost)
 
     def init(self) -> State:
         return {"weight": 0.0}

@@ -223,7 +223,7 @@ class Online:
         return self._policy(self._actor).sampled(self.settings.noise)
 
     def best(self) -> MLPPolicy:
-        """The student of the evaluation with the best shaped return: what a run ends in. A cost
+        """The student of the evaluation with the best score: what a run ends in. A cost
         that begins at a line makes the last parameters a matter of luck.
         """
         return self._policy(self._best_actor)
@@ -389,6 +389,7 @@ class Online:
             "learning": self._learning,
             "best": self._best,
             "normalised": self._normalised,
+            "reward_unit": float(self._unit),
             "weights": self._weights,
             "behaviour": self.behaviour.state,
         }
@@ -400,6 +401,11 @@ class Online:
         if loaded is None:
             return
         progress, state = loaded
+        if progress["reward_unit"] != float(self._unit):
+            raise HandrailError(
+                f"{self.run.path} was begun with a reward unit of {progress['reward_unit']:g}, now "
+                f"it is {self._unit:g}; set reward_unit in its settings.toml to the first"
+            )
         self._pretrained = progress["pretrained"]
         self.steps, self.episodes = progress["step"], progress["episodes"]
         self.cumulative_cost = progress["cumulative_cost"]

@@ -11,7 +11,7 @@ from tyro.conf import OmitArgPrefixes
 from handrail import envs
 from handrail.data import sources
 from handrail.learners import cvpo, iql, sac
-from handrail.methods import Method, Shaped
+from handrail.methods import InUnits, Method, Shaped
 from handrail.multipliers import Fixed, Ramp, Unshaped
 from handrail.online import Alone, Online, OnlineSettings, require_share
 from handrail.policies import MLPPolicy
@@ -92,7 +92,7 @@ _EPOCHS = OnlineSettings(
 
 
 @dataclass(frozen=True, kw_only=True)
-class CVPO(OnlineMethod):
+class CVPO(InUnits, OnlineMethod):
     """Constrained variational policy optimisation: it holds the cost limit itself.
 
     `--preset official` begins from the settings of CVPO's authors instead, `--preset gold` from
@@ -125,6 +125,7 @@ class CVPO(OnlineMethod):
             behaviour=Alone(self.warmup, spec.action_size),
             controller=Unshaped(limit),
             seed=self.seed,
+            reward_unit=self.unit(None),
         )
         online.train(watcher)
         return online.best().mode()

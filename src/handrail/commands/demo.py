@@ -46,15 +46,24 @@ def demo(
     """
     began = time.perf_counter()
     data = out / "demonstrations.hdf5"
+    for path in (out / "gold", out / "scratch"):
+        if (path / "settings.toml").is_file() and Run.open(path).settings["task"] != TASK:
+            raise HandrailError(
+                f"{path} is a run of another task; remove it, or give another --out"
+            )
+    # On this task a looser leash than the default's and a larger weight did better
+    # (docs/decisions/0007).
+    guided = [*_arguments("gold", out / "gold", steps, seed)[1:], "--demos", str(data)]
+    guided += ["--dt.updates", str(updates), "--iql.bc-weight", "10", "--cost-weight", "6"]
+    method = parse(jobs.METHODS["gold"], guided, "gold")  # a wrong setting is told before the work
     if not data.exists():
         demos(TASK, data, episodes=episodes)
     scratch = _background("iql", out / "scratch", steps, seed)
     try:
-        # On this task a looser leash than the default's keeps students from stalling, and a larger
-        # weight from cutting through hazards (docs/decisions/0007).
-        guide = ["--demos", str(data), "--dt.updates", str(updates)]
-        guide += ["--iql.bc-weight", "10", "--cost-weight", "6"]
-        _foreground("gold", out / "gold", steps, seed, guide)
+        if (out / "gold" / "settings.toml").is_file():
+            jobs.go_on(out / "gold")
+        else:
+            jobs.start(method)
     except HandrailError:
         if scratch is not None:
             scratch.send_signal(signal.SIGINT)  # it writes a checkpoint and stops too
@@ -89,14 +98,6 @@ def _background(method: str, path: Path, steps: int, seed: int) -> subprocess.Po
     with path.with_suffix(".log").open("a") as log:
         launch = "import sys; from handrail.cli import main; sys.exit(main())"
         return subprocess.Popen([sys.executable, "-c", launch, *command], stdout=log, stderr=log)
-
-
-def _foreground(method: str, path: Path, steps: int, seed: int, guide: list[str]) -> None:
-    if (path / "settings.toml").is_file():
-        jobs.go_on(path)
-    else:
-        arguments = [*_arguments(method, path, steps, seed)[1:], *guide]
-        jobs.start(parse(jobs.METHODS[method], arguments, method))
 
 
 def _compare(out: Path) -> None:

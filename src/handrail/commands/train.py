@@ -34,11 +34,12 @@ def _preset(method: type[Method], argv: list[str]) -> dict[str, Any]:
     Raises:
         HandrailError: the method has no such preset.
     """
-    if "--preset" not in argv:
+    at = next((i for i, word in enumerate(argv) if word.split("=")[0] == "--preset"), None)
+    if at is None:
         return {}
-    at = argv.index("--preset")
-    name = argv[at + 1] if at + 1 < len(argv) else ""
-    del argv[at : at + 2]
+    joined = "=" in argv[at]
+    name = argv[at].partition("=")[2] if joined else "".join(argv[at + 1 : at + 2])
+    del argv[at : at + (1 if joined else 2)]
     if name not in method.PRESETS:
         have = ", ".join(method.PRESETS) or "none"
         raise HandrailError(f"{method.name} has no preset {name!r}; there is: {have}")

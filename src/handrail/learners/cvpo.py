@@ -11,6 +11,7 @@ of u: a KL divergence does not change under the tanh, and no action has to be cl
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -65,7 +66,7 @@ class CVPOSettings:
     def __post_init__(self) -> None:
         check_ranges(self)
         for name in ("epsilon", "epsilon_mean", "epsilon_std"):
-            if not getattr(self, name) > 0:  # nor NaN
+            if not 0 < getattr(self, name) < math.inf:  # nor NaN
                 raise HandrailError(f"{name} is {getattr(self, name):g}; it must be above 0")
 
 

@@ -65,12 +65,16 @@ def _substeps(model, data, guides, ways):  # pragma: no cover - compiled
 
 
 class Physics:
-    """Of one model and its data, which must live as long; the integrator is Euler's."""
+    """Of one model and its data; the integrator is Euler's."""
 
     def __init__(self, model: Any, data: Any):
         assert model.opt.integrator == mujoco.mjtIntegrator.mjINT_EULER
+        self._model, self._data = model, data  # alive as long as their addresses are known here
         self._where = np.uint64(model._address), np.uint64(data._address)
         self._guides = data.mocap_pos
+
+    def __reduce__(self):
+        raise TypeError("addresses cannot be copied; make another environment and set_state")
 
     def step(self, ways: np.ndarray) -> None:
         """A substep for each of ``ways``, with all mocap bodies there, (S, 3) m; at the end all
