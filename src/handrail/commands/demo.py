@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
 
 def demo(
     out: Path = Path("runs/demo"),
-    steps: int = 30_000,
+    steps: int = 25_000,
     seed: int = 0,
     episodes: int = 60,
     updates: int = 1000,
@@ -51,10 +51,8 @@ def demo(
             raise HandrailError(
                 f"{path} is a run of another task; remove it, or give another --out"
             )
-    # On this task a looser leash than the default's and a larger weight did better
-    # (docs/decisions/0007).
     guided = [*_arguments("gold", out / "gold", steps, seed)[1:], "--demos", str(data)]
-    guided += ["--dt.updates", str(updates), "--iql.bc-weight", "10", "--cost-weight", "6"]
+    guided += ["--dt.updates", str(updates)]
     method = parse(jobs.METHODS["gold"], guided, "gold")  # a wrong setting is told before the work
     if not data.exists():
         demos(TASK, data, episodes=episodes)
