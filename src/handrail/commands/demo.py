@@ -19,7 +19,6 @@ from handrail.policy_files import load_policy
 from handrail.runs import Run
 from handrail.types import Draws, Step
 
-TASK = "native/PointGoal1-gold"
 EPISODES = 20
 
 
@@ -33,6 +32,7 @@ def demo(
     seed: int = 0,
     episodes: int = 60,
     updates: int = 1000,
+    task: str = "native/PointGoal1-gold",
 ) -> None:
     """Demonstrations become a guide, the guide becomes a small policy; compared with the guide and
     with training from scratch, on a task of GOLD's paper. Called again it goes on where it was.
@@ -43,20 +43,21 @@ def demo(
         seed: of the training.
         episodes: demonstrations that the shipped expert plays.
         updates: of the guide, on the demonstrations.
+        task: one with a shipped expert.
     """
     began = time.perf_counter()
     data = out / "demonstrations.hdf5"
     for path in (out / "gold", out / "scratch"):
-        if (path / "settings.toml").is_file() and Run.open(path).settings["task"] != TASK:
+        if (path / "settings.toml").is_file() and Run.open(path).settings["task"] != task:
             raise HandrailError(
                 f"{path} is a run of another task; remove it, or give another --out"
             )
-    guided = [*_arguments("gold", out / "gold", steps, seed)[1:], "--demos", str(data)]
+    guided = [*_arguments("gold", task, out / "gold", steps, seed)[1:], "--demos", str(data)]
     guided += ["--dt.updates", str(updates)]
     method = parse(jobs.METHODS["gold"], guided, "gold")  # a wrong setting is told before the work
     if not data.exists():
-        demos(TASK, data, episodes=episodes)
-    scratch = _background("iql", out / "scratch", steps, seed)
+        demos(task, data, episodes=episodes)
+    scratch = _background(_arguments("iql", task, out / "scratch", steps, seed), out / "scratch")
     try:
         if (out / "gold" / "settings.toml").is_file():
             jobs.go_on(out / "gold")
@@ -70,7 +71,7 @@ def demo(
         print("waiting for the run from scratch, which ran beside it ...", flush=True)
         if scratch.wait() != 0:
             raise HandrailError(f"the run from scratch failed: {out / 'scratch.log'} says why")
-    _compare(out)
+    _compare(out, task)
     files = jobs.draw([out / "gold", out / "scratch"], out)
     print("\nfigures:", *files)
     print(
@@ -78,16 +79,16 @@ def demo(
     )
 
 
-def _arguments(method: str, path: Path, steps: int, seed: int) -> list[str]:
+def _arguments(method: str, task: str, path: Path, steps: int, seed: int) -> list[str]:
     settings = ["--steps", str(steps), "--seed", str(seed), "--batch", "128"]
     # Some starts stall a student: that shows over twenty episodes, not over ten.
     settings += ["--evaluate-every", str(min(5000, steps)), "--evaluate-episodes", "20"]
-    return [method, TASK, "--out", str(path), *settings]
+    return [method, task, "--out", str(path), *settings]
 
 
-def _background(method: str, path: Path, steps: int, seed: int) -> subprocess.Popen | None:
+def _background(arguments: list[str], path: Path) -> subprocess.Popen | None:
     """The run in a process of its own, unless it is complete."""
-    command = ["train", *_arguments(method, path, steps, seed)]
+    command = ["train", *arguments]
     if (path / "settings.toml").is_file():
         if Run.open(path).summary() is not None:
             return None
@@ -98,7 +99,7 @@ def _background(method: str, path: Path, steps: int, seed: int) -> subprocess.Po
         return subprocess.Popen([sys.executable, "-c", launch, *command], stdout=log, stderr=log)
 
 
-def _compare(out: Path) -> None:
+def _compare(out: Path, task: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -107,13 +108,13 @@ def _compare(out: Path) -> None:
         "from scratch": out / "scratch",
         "GOLD student": out / "gold",
     }
-    table = Table(title=f"{TASK}: {EPISODES} evaluation episodes", title_justify="left")
+    table = Table(title=f"{task}: {EPISODES} evaluation episodes", title_justify="left")
     for column in ("", "return", "lowest", "cost", "over limit", "parameters", "ms/action"):
         table.add_column(column, justify="right" if column else "left")
     for label, path in policies.items():
         policy, spec = load_policy(path)
         found, _ = evaluate(
-            policy, lambda: envs.make(TASK), episodes=EPISODES, seed=1000, method=label
+            policy, lambda: envs.make(task), episodes=EPISODES, seed=1000, method=label
         )
         parameters = sum(array.size for array in policy.to_arrays()[0].values())
         table.add_row(
