@@ -29,4 +29,5 @@ def test_an_expert_earns_what_is_said(task, level, return_, cost):
     simulators = [env, *(envs.make(task) for _ in range(4))]
     played = list(play(policy, simulators, range(1000, 1010)))
     assert np.mean([e.return_ for e in played]) == pytest.approx(float(return_), rel=0.25)
-    assert np.mean([e.cost for e in played]) == pytest.approx(float(cost), rel=0.5, abs=3)
+    # No worse than is said; ten episodes may miss the few that make up a mean.
+    assert np.mean([e.cost for e in played]) <= 1.5 * float(cost) + 3
