@@ -77,7 +77,7 @@ class TorchCVPO:
         with torch.no_grad():
             a2 = torch.tanh(self._normal(self.old, s2).sample())
             y = r + k.discount * (1 - terminated) * torch.minimum(*self.target(s2, a2))
-            yc = c + k.discount * torch.minimum(*self.cost_target(s2, a2))
+            yc = c + k.discount * sum(self.cost_target(s2, a2)) / 2
         for which, net, goal in ((1, self.critic, y), (2, self.cost_critic, yc)):
             one, two = net(s, a)
             self._descend(which, mse_loss(one, goal) + mse_loss(two, goal))
@@ -87,7 +87,7 @@ class TorchCVPO:
             u = old.sample((k.actions,))  # M x B x A
             among = s.expand(k.actions, *s.shape), torch.tanh(u)
             q = torch.minimum(*self.target(*among))
-            qc = torch.minimum(*self.cost_target(*among))
+            qc = sum(self.cost_target(*among)) / 2
             self._solve(q.T.numpy().astype(float), qc.T.numpy().astype(float))
             eta, lam = self.dual
             p = torch.softmax((q - lam * qc) / eta, 0)

@@ -142,7 +142,8 @@ def test_policy_loss(batch):
 
 
 def test_the_backups(spec, batch):
-    """Old policy, smaller of two targets; an end cuts the reward's bootstrap, not the cost's."""
+    """Old policy; of reward the smaller of two targets, of cost their mean; an end cuts the
+    bootstrap of reward, not that of cost."""
     settings = CVPOSettings(hidden=(8, 8), actions=M)
     state = cvpo.init(settings, KEY, spec)
     state = eqx.tree_at(
@@ -154,7 +155,7 @@ def test_the_backups(spec, batch):
     mean, std = gaussian(state.old, batch.next_observation)
     action = np.tanh(mean + std * np.asarray(jax.random.normal(k1, mean.shape)))
     q = ensemble(state.target, batch.next_observation, action).min(0)
-    qc = ensemble(state.cost_target, batch.next_observation, action).min(0)
+    qc = ensemble(state.cost_target, batch.next_observation, action).mean(0)
     assert batch.terminated.any()
     _, metrics = cvpo.update(settings, spec, 5.0, state, batch)
     y = batch.reward + 0.99 * (1 - batch.terminated) * q
@@ -220,6 +221,29 @@ def test_probe_values_of_reward_and_cost():
     at, action = np.float32([[1.0], [0.0], [-1.0]]), np.zeros((3, 1), np.float32)
     np.testing.assert_allclose(state.critic.net(at, action), [[3.8, 2.0, 20.0]] * 2, rtol=0.06)
     np.testing.assert_allclose(state.cost_critic.net(at[2:], action[2:]), [[10.0]] * 2, rtol=0.06)
+
+
+def test_probe_a_random_cost_is_not_made_smaller():
+    """A tenth of all steps costs, whatever is observed or done: the limit is compared with this
+    value as it stands. The smaller of two critics would settle at 0.6 of it."""
+    settings = CVPOSettings(
+        actor_rate=3e-3, critic_rate=3e-3, discount=0.95, tau=0.05, hidden=(32, 32), m_steps=1
+    )
+    spec, rng, n = (
+        replace(probes.SPEC, observation_size=6, horizon=100),
+        np.random.default_rng(0),
+        4000,
+    )
+    here, there = rng.normal(size=(2, n, 6)).astype(np.float32)
+    action = rng.uniform(-1, 1, (n, 1)).astype(np.float32)
+    nothing, cost = np.zeros(n, np.float32), (rng.random(n) < 0.1).astype(np.float32)
+    data = Batch(here, action, nothing, cost, there, nothing)
+    rows = rng.integers(n, size=(3000, 64))
+    learner = cvpo.learner(settings, spec, 10.0)
+    batches = Batch(*(x[rows] for x in data))
+    state = training.block(learner)(learner.init(KEY, spec), batches, 0.0).state
+    found = float(state.cost_target(here, action).mean())
+    assert found == pytest.approx(cost.mean() / (1 - 0.95), rel=0.1)
 
 
 @pytest.mark.parametrize(

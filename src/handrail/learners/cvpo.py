@@ -273,10 +273,12 @@ def update(
     """Critics, E-step, M-steps, averages."""
     key, k1, k2 = jax.random.split(state.key, 3)
 
-    # Critics: one step ahead, actions of the old policy. A cost goes on past a terminal (gold.md).
+    # Critics: one step ahead, actions of the old policy. A cost goes on past a terminal. Its two
+    # critics are averaged: the smaller would be too small by a little at each step, which a ranking
+    # of actions does not mind, but a limit does (docs/gold.md).
     next_action, _ = state.old.sample(batch.next_observation, k1)
     q_next = state.target(batch.next_observation, next_action).min(0)
-    qc_next = state.cost_target(batch.next_observation, next_action).min(0)
+    qc_next = state.cost_target(batch.next_observation, next_action).mean(0)
     y = batch.reward + settings.discount * (1 - batch.terminated) * q_next
     yc = batch.cost + settings.discount * qc_next
     critic, loss_q = state.critic.descend(lambda net: critic_loss(net, batch, y))
@@ -288,7 +290,7 @@ def update(
     u = old_mean[:, None] + old_std[:, None] * jax.random.normal(k2, (n, m, old_mean.shape[1]))
     among = jnp.repeat(batch.observation, m, axis=0), jnp.tanh(u).reshape(n * m, -1)
     q = state.target(*among).min(0).reshape(n, m)
-    qc = state.cost_target(*among).min(0).reshape(n, m)
+    qc = state.cost_target(*among).mean(0).reshape(n, m)
     slack = settings.slack * jnp.exp(-5 * state.updates / settings.slack_updates)
     limit = discounted_limit(cost_limit * (1 + slack), settings.discount, spec.horizon)
     dual, iterations = solve_dual(state.dual, q, qc, limit, settings.epsilon)
