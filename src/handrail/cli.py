@@ -7,6 +7,7 @@ import difflib
 import importlib
 import os
 import sys
+from collections.abc import Callable
 
 from handrail import __version__
 from handrail.errors import HandrailError, Stopped
@@ -18,6 +19,7 @@ COMMANDS = {
     "train": "train a method on a task",
     "resume": "go on with a run, bit for bit",
     "evaluate": "return, cost and violations of a run, a policy or demonstrations",
+    "table": "a paper's table: tasks x methods x seeds, on all cores or a cluster",
     "figures": "draw runs: learning curves, the reward-cost plane",
     "data": "check or convert a data set",
     "demo": "the main job: demonstrations, guide, student, compared and drawn",
@@ -47,20 +49,10 @@ def _fail(message: str, code: int = 2) -> int:
     return code
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0, 2 for a user's mistake, 130 after Ctrl-C."""
-    command, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+def answer(command: str, do: Callable[[], None]) -> int:
+    """Do it; returns the exit code: 0, 2 for a user's mistake, 130 after Ctrl-C."""
     try:
-        if command in ("-h", "--help", "help"):
-            print(_help())
-        elif command == "--version":
-            print(f"handrail {__version__}")
-        elif command in COMMANDS:
-            importlib.import_module(f"handrail.commands.{command}").main(rest)
-        else:
-            close = difflib.get_close_matches(command, COMMANDS, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            return _fail(f"unknown command {command!r}; {hint}`handrail --help` lists them")
+        do()
         sys.stdout.flush()
         return 0
     except Stopped as stopped:
@@ -74,3 +66,22 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(str(error))
     except OSError as error:  # a file that may not be read or written, a full disk
         return _fail(f"{error.filename or command}: {error.strerror or error}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; returns its exit code."""
+    command, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    return answer(command, lambda: _run(command, rest))
+
+
+def _run(command: str, arguments: list[str]) -> None:
+    if command in ("-h", "--help", "help"):
+        print(_help())
+    elif command == "--version":
+        print(f"handrail {__version__}")
+    elif command in COMMANDS:
+        importlib.import_module(f"handrail.commands.{command}").main(arguments)
+    else:
+        close = difflib.get_close_matches(command, COMMANDS, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise HandrailError(f"unknown command {command!r}; {hint}`handrail --help` lists them")

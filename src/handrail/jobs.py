@@ -62,13 +62,17 @@ def method_of(run: Run) -> Method:
         raise HandrailError(f"{run.path}: unknown method {name!r}; use the version that began it")
     file = run.path / "settings.toml"
     try:
-        return _build(METHODS[name], settings, file)
+        return build(METHODS[name], settings, file)
     except (TypeError, ValueError) as error:
         raise HandrailError(f"{file} is damaged: {error}; restore it") from error
 
 
-def _build(cls: type, values: dict[str, Any], file: Path) -> Any:
-    """A dataclass from TOML's values: nested tables, paths from text, tuples from lists."""
+def build(cls: type, values: dict[str, Any], file: Path) -> Any:
+    """A dataclass from TOML's values: nested tables, paths from text, tuples from lists.
+
+    Raises:
+        HandrailError: a setting is unknown to it, or one that it refuses.
+    """
     hints = get_type_hints(cls)
     names = {field.name for field in fields(cls)}
     if unknown := sorted(set(values) - names):
@@ -77,7 +81,7 @@ def _build(cls: type, values: dict[str, Any], file: Path) -> Any:
     for name, value in values.items():
         hint = hints[name]
         if is_dataclass(hint) and isinstance(hint, type):
-            value = _build(hint, value, file)
+            value = build(hint, value, file)
         elif hint == (Path | None):
             value = Path(value)
         elif isinstance(value, list):

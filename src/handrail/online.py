@@ -401,10 +401,11 @@ class Online:
         if loaded is None:
             return
         progress, state = loaded
-        if progress["reward_unit"] != float(self._unit):
+        unit = progress.get("reward_unit", 1.0)  # rewards were once learnt as they were
+        if unit != float(self._unit):
             raise HandrailError(
-                f"{self.run.path} was begun with a reward unit of {progress['reward_unit']:g}, now "
-                f"it is {self._unit:g}; set reward_unit in its settings.toml to the first"
+                f"{self.run.path} was begun with a reward unit of {unit:g}, now it is "
+                f"{self._unit:g}; set reward_unit in its settings.toml to the first"
             )
         self._pretrained = progress["pretrained"]
         self.steps, self.episodes = progress["step"], progress["episodes"]

@@ -132,13 +132,16 @@ class CVPO(InUnits, OnlineMethod):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Expert(OnlineMethod):
+class Expert(InUnits, OnlineMethod):
     """SAC on the shaped reward, the cost's weight ramped up once the task is learnt.
 
     The paper's source of demonstrations (GOLD Sec. IV-A.3).
     """
 
     name = "expert"
+    reward_unit: float | None = 1.0
+    """Rewards are divided by it before they are weighed against costs, > 0: rewards far below 1 a
+    step drown in the critics' noise. None: the task's."""
     warmup: int = 5000
     """Steps of held random actions before the student acts."""
     ramp: OmitArgPrefixes[Ramp] = field(default_factory=Ramp)
@@ -163,6 +166,7 @@ class Expert(OnlineMethod):
             behaviour=Alone(self.warmup, self.spec().action_size),
             controller=self.ramp,
             seed=self.seed,
+            reward_unit=self.unit(None),
         )
         online.train(watcher)
         return online.best().mode()

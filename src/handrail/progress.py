@@ -32,13 +32,14 @@ class Console(Watcher):
     def __init__(self) -> None:
         from rich.console import Console as RichConsole
 
-        self._console = RichConsole(stderr=True)
+        self.terminal = RichConsole(stderr=True)
+        """Where all of it is printed."""
         self._bar: Any = None
         self._task: Any = None
         self._row: Metrics = {}
 
     def say(self, line: str) -> None:
-        self._console.print(line, highlight=False, soft_wrap=True)
+        self.terminal.print(line, highlight=False, soft_wrap=True)
 
     def begin(self, what: str, total: int, unit: str, done: int = 0) -> None:
         from rich import progress
@@ -46,7 +47,7 @@ class Console(Watcher):
         self.end()
         self._what, self._total, self._unit = what, total, unit
         self._start, self._first, self._row = time.perf_counter(), done, {}
-        if self._console.is_terminal:
+        if self.terminal.is_terminal:
             self._bar = progress.Progress(
                 progress.TextColumn("{task.description}"),
                 progress.BarColumn(bar_width=24),
@@ -54,7 +55,7 @@ class Console(Watcher):
                 progress.TextColumn("{task.fields[rate]}"),
                 progress.TimeRemainingColumn(compact=True, elapsed_when_finished=True),
                 progress.TextColumn("{task.fields[result]}"),
-                console=self._console,
+                console=self.terminal,
             )
             self._bar.start()
             self._task = self._bar.add_task(what, total=total, completed=done, rate="", result="")

@@ -26,6 +26,9 @@ COLUMNS = (
     "cost_max",
     "cumulative_cost",
 )
+CURVE_COLUMNS = ("task", "method", "seed", "step", "return", "cost", "train_cost")
+"""Of learning curves: validation episodes at an environment step, and the cost of all training
+episodes up to it."""
 
 
 def append_row(file: Path, run: Run, report: dict[str, Any]) -> None:
@@ -55,13 +58,45 @@ def append_row(file: Path, run: Run, report: dict[str, Any]) -> None:
         "cost_max": f"{report['cost']['max']:.0f}",
         "cumulative_cost": _cumulative_cost(run),
     }
-    rows: list[dict] = list(read_rows(file)) if file.exists() else []
-    same = ("task", "method", "seed", "settings")
-    rows = [r for r in rows if any(r[k] != row[k] for k in same)] + [row]
+    _replace(file, COLUMNS, ("task", "method", "seed", "settings"), [row])
+
+
+def append_curve(file: Path, run: Run, label: str) -> None:
+    """Add the learning curve of a complete run, in place of an earlier one of the same task, method
+    and seed; nothing where the method does not act in the simulator.
+
+    Raises:
+        HandrailError: the file is a table of another form.
+    """
+    table = read_metrics(run.path)
+    if "eval/return" not in table:
+        return
+    names = ("eval/return", "eval/cost", "train/cumulative_cost")
+    rows = [
+        {
+            "task": run.settings["task"],
+            "method": label,
+            "seed": str(run.settings["seed"]),
+            "step": f"{step:.0f}",
+            "return": f"{return_:.2f}",
+            "cost": f"{cost:.3f}",
+            "train_cost": f"{spent:.0f}",
+        }
+        for step, return_, cost, spent in zip(
+            table["step"], *(table[name] for name in names), strict=True
+        )
+    ]
+    _replace(file, CURVE_COLUMNS, ("task", "method", "seed"), rows)
+
+
+def _replace(file: Path, columns: tuple[str, ...], same: tuple[str, ...], new: list[dict]) -> None:
+    """Rows that agree with the new ones in the columns ``same`` make room for them."""
+    rows: list[dict] = list(read_rows(file, columns)) if file.exists() else []
+    rows = [r for r in rows if any(r[k] != new[0][k] for k in same)] + new
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_suffix(".tmp")
     with draft.open("w", newline="") as out:
-        writer = csv.DictWriter(out, list(COLUMNS), lineterminator="\n")
+        writer = csv.DictWriter(out, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     draft.replace(file)
@@ -73,7 +108,7 @@ def _cumulative_cost(run: Run) -> str:
     return "" if costs is None else f"{costs[-1]:.0f}"
 
 
-def read_rows(file: Path) -> list[dict[str, str]]:
+def read_rows(file: Path, columns: tuple[str, ...] = COLUMNS) -> list[dict[str, str]]:
     """The rows of a table, as text.
 
     Raises:
@@ -82,6 +117,6 @@ def read_rows(file: Path) -> list[dict[str, str]]:
     with file.open(newline="") as lines:
         reader = csv.DictReader(lines)
         rows = list(reader)
-        if tuple(reader.fieldnames or ()) != COLUMNS or any(None in row for row in rows):
+        if tuple(reader.fieldnames or ()) != columns or any(None in row for row in rows):
             raise HandrailError(f"{file} is no table of results: its columns are others")
     return rows

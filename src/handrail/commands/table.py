@@ -1,0 +1,102 @@
+"""``handrail table NAME``"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from handrail import envs
+from handrail.commands._cli import parse
+from handrail.errors import HandrailError, Stopped
+from handrail.progress import Console
+from handrail.results import append_curve, append_row
+from handrail.runs import Run
+from handrail.storage import read_json
+from handrail.tables import plan as plans
+from handrail.tables.board import Board, render
+from handrail.tables.carry_out import Progress, carry_out, require_done
+from handrail.tables.workers import Local, Ray
+
+
+def main(argv: list[str]) -> None:
+    parse(table, argv, "table")
+
+
+def table(
+    name: Annotated[Positional[str], arg(metavar="TABLE")],
+    tasks: tuple[str, ...] = (),
+    methods: tuple[str, ...] = (),
+    seeds: int | None = None,
+    steps: int | None = None,
+    workers: int | None = None,
+    ray: str | None = None,
+    out: Path | None = None,
+    results: Path | None = None,
+    status: bool = False,
+) -> None:
+    """Make a table: every method on every task with several seeds, trained and judged.
+
+    What all of it needs (experts, demonstrations, guides) is made once, what is complete is never
+    made again; after a break the same command goes on.
+
+    Args:
+        name: gold, or a file of the same form.
+        tasks: some of the table's; by default all.
+        methods: some of the table's, as it labels them; by default all.
+        seeds: of each method; by default the table's.
+        steps: environment steps of each online run; by default the table's.
+        workers: processes on this machine; by default one for each core.
+        ray: address of a Ray cluster whose machines share the directory; instead of workers.
+        out: directory of everything that is made; by default runs/table-NAME.
+        results: CSV file of the evaluations, the learning curves beside it; by default
+            OUT/results.csv.
+        status: show how far the table is, and make nothing.
+    """
+    for option, value in (("seeds", seeds), ("steps", steps), ("workers", workers)):
+        if value is not None and value < 1:
+            raise HandrailError(f"--{option} is {value}; it must be 1 or more")
+    if ray is not None and workers is not None:
+        raise HandrailError("--workers and --ray: give one of them")
+    definition = plans.read(name)
+    out = out or Path("runs") / f"table-{Path(name).stem}"
+    results = results or out / "results.csv"
+    stages = plans.plan(definition, out, tasks=tasks, methods=methods, seeds=seeds, steps=steps)
+    console = Console()
+    if status:
+        console.terminal.print(render(Progress(stages)))
+        return
+    for task in dict.fromkeys(stage.task for stage in stages):  # a missing extra is told at once
+        envs.make(task).close()
+    for stage in plans.cells(stages):
+        if stage.done:
+            _enter(stage, results)
+    pool = Local(workers or len(os.sched_getaffinity(0))) if ray is None else Ray(ray)
+    with console.interruptible(), Board(console) as board:
+
+        def finished(stage: plans.Stage) -> None:
+            if stage in plans.cells([stage]):
+                _enter(stage, results)
+            board.finished(stage, stages)
+
+        try:
+            progress = carry_out(
+                stages,
+                pool,
+                show=board.show,
+                finished=finished,
+                stopping=lambda: console.stopping,
+            )
+        except Stopped as stopped:
+            raise Stopped(f"{stopped}; the same command goes on") from None
+    require_done(progress)
+    console.say(f"complete: {results}")
+
+
+def _enter(stage: plans.Stage, results: Path) -> None:
+    """Into the table of results, and the curves beside it, in place of an earlier entry."""
+    with Run.open(stage.path) as run:
+        append_row(results, run, read_json(stage.path / "evaluation.json"))
+        append_curve(results.with_name(f"{results.stem}_curves.csv"), run, stage.label)

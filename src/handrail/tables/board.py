@@ -1,0 +1,117 @@
+"""How far a table is: tasks down, methods across, in each cell the seeds that are complete."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from handrail.errors import HandrailError
+from handrail.progress import Console
+from handrail.runs import read_metrics
+from handrail.storage import read_json
+from handrail.tables.carry_out import Progress
+from handrail.tables.plan import DEMONSTRATIONS, EXPERT, Stage, cells
+
+
+def share(stage: Stage) -> float:
+    """The part of a run's training that its metrics show, 0 to 1."""
+    settings = stage.settings
+    total = settings.get("online", settings.get(settings.get("method", ""), {}))
+    length = total.get("steps", total.get("updates", 0)) if isinstance(total, dict) else 0
+    try:
+        return float(read_metrics(stage.path)["step"][-1]) / length if length else 0.0
+    except (HandrailError, IndexError, KeyError):  # nothing is logged yet
+        return 0.0
+
+
+def render(progress: Progress) -> Any:
+    """The table as a rich renderable."""
+    from rich.table import Table
+
+    shown = list(cells(progress.stages))
+    methods = list(dict.fromkeys(stage.label for stage in shown))
+    done = sum(stage.done for stage in shown)
+    table = Table(
+        title=f"{done} of {len(shown)} cells are complete",
+        caption="complete seeds of all; ▸ at work, ✗ failed",
+        title_justify="left",
+        caption_justify="left",
+    )
+    table.add_column("task", no_wrap=True)
+    for method in ("data", *methods):
+        table.add_column(method, justify="center")
+    for task in dict.fromkeys(stage.task for stage in shown):
+        here = [stage for stage in progress.stages if stage.task == task]
+        table.add_row(
+            task,
+            _cell(progress, [s for s in here if s.label in (DEMONSTRATIONS, EXPERT)]),
+            *(_cell(progress, [s for s in here if s.label == method]) for method in methods),
+        )
+    return table
+
+
+def _cell(progress: Progress, stages: list[Stage]) -> str:
+    if not stages:
+        return ""
+    done = sum(stage.done for stage in stages)
+    text = f"{done}/{len(stages)}"
+    if done == len(stages):
+        text = f"[green]{text}[/]"
+    for stage in stages:
+        if stage.path in progress.running:
+            text += f" [cyan]▸{share(stage):.0%}[/]"
+    failed = sum(stage.path in progress.failed for stage in stages)
+    return text + (f" [red]✗{failed}[/]" if failed else "")
+
+
+class Board:
+    """On a terminal the table, drawn anew as it changes; elsewhere a line for each event."""
+
+    def __init__(self, console: Console):
+        self._console, self._began = console, time.perf_counter()
+        self._live: Any = None
+        self._known: set = set()
+
+    def __enter__(self) -> Board:
+        if self._console.terminal.is_terminal:
+            from rich.live import Live
+
+            self._live = Live(console=self._console.terminal, auto_refresh=False)
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._live is not None:
+            self._live.__exit__(*error)
+
+    def show(self, progress: Progress) -> None:
+        if self._live is not None:
+            self._live.update(render(progress), refresh=True)
+            return
+        for path, stage in progress.running.items():
+            if path not in self._known:
+                self._console.say(f"{_name(stage)}: begun ({stage.log})")
+        for path, why in progress.failed.items():
+            if path not in self._known:
+                self._console.say(f"{path.name}: failed: {why}")
+        # A stage that is begun again is told again.
+        self._known = {*progress.running, *progress.failed}
+
+    def finished(self, stage: Stage, stages: Iterable[Stage]) -> None:
+        if self._live is not None:
+            return
+        found = ""
+        if stage.label != DEMONSTRATIONS:
+            report = read_json(stage.path / "evaluation.json")
+            found = f" return {report['return']['mean']:.1f}, cost {report['cost']['mean']:.1f};"
+        every = list(stages)
+        minutes = (time.perf_counter() - self._began) / 60
+        self._console.say(
+            f"{_name(stage)}: complete;{found} {sum(s.done for s in every)} of {len(every)} stages,"
+            f" {minutes:,.0f} min"
+        )
+
+
+def _name(stage: Stage) -> str:
+    return f"{stage.label} on {stage.task}, seed {stage.seed}"

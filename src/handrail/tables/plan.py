@@ -1,0 +1,302 @@
+"""A table's definition -> its stages: experts, demonstrations, runs, each made once.
+
+A stage lies under a name that holds a digest of everything it is made from (its settings, defaults
+included, and the names of the stages it needs), so whatever has the same content is shared, and
+whatever changes is made anew beside the old.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from handrail.demonstrations import expert_path
+from handrail.errors import HandrailError
+from handrail.jobs import METHODS, build
+from handrail.methods import Method
+from handrail.online_methods import OnlineMethod
+from handrail.storage import read_json
+
+DEMONSTRATIONS, EXPERT = "demonstrations", "expert"
+"""Labels of the stages that are no rows of the table."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Something that a table needs made: a file of demonstrations, or a run trained and judged."""
+
+    path: Path
+    task: str
+    label: str
+    """The method, as tables show it; or one of the two labels above."""
+    seed: int
+    settings: dict[str, Any]
+    """Of the method; of demonstrations: ``policy`` and ``episodes``."""
+    needs: tuple[Path, ...] = ()
+    """Stages that come first."""
+    episodes: int = 0
+    """Evaluation episodes that a run is judged by."""
+
+    @property
+    def done(self) -> bool:
+        made = self.path if self.label == DEMONSTRATIONS else self.path / "evaluation.json"
+        return made.is_file()
+
+    @property
+    def order(self) -> Path:
+        """The file by which a worker is told of the stage."""
+        return self.path.with_name(self.path.name + ".json")
+
+    @property
+    def log(self) -> Path:
+        """What the worker printed."""
+        return self.path.with_name(self.path.name + ".log")
+
+    def method(self) -> Method:
+        """With the settings of the stage, writing to its path."""
+        settings = {k: v for k, v in self.settings.items() if k != "method"}
+        name = self.settings["method"]
+        return build(METHODS[name], {**settings, "out": str(self.path)}, self.order)
+
+    def to_json(self) -> dict[str, Any]:
+        return _plain(asdict(self))
+
+    @classmethod
+    def read(cls, file: Path) -> Stage:
+        """The stage of an ``order``."""
+        value = read_json(file)
+        value |= {"path": Path(value["path"]), "needs": tuple(map(Path, value["needs"]))}
+        return cls(**value)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method of a table."""
+
+    label: str
+    name: str
+    """Of the method, as on the command line."""
+    seeds: int
+    demos: bool = False
+    """Whether it learns from the task's demonstrations."""
+    guide: str | None = None
+    """The label of the row whose run of the same seed is its guide."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What differs from the method's defaults."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a task of a table has of its own."""
+
+    online: dict[str, Any] = field(default_factory=dict)
+    """Of the online methods' loop, on top of the table's."""
+    expert: dict[str, Any] = field(default_factory=dict)
+    """Settings of ``handrail expert``, where none is shipped."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: tasks x methods x seeds, and what all of them share."""
+
+    evaluate: int
+    """Evaluation episodes of each run."""
+    demonstrations: int
+    """Episodes that a task's expert plays."""
+    tasks: tuple[str, ...]
+    method: tuple[Row, ...]
+    online: dict[str, Any] = field(default_factory=dict)
+    """Settings of the loop, of every online method."""
+    task: dict[str, Task] = field(default_factory=dict)
+
+
+def read(name: str) -> Table:
+    """A shipped table by its name, or one of the user's by its file's path.
+
+    Raises:
+        HandrailError: there is neither, or the definition is faulty.
+    """
+    file = Path(name)
+    if file.suffix != ".toml":
+        shipped = resources.files("handrail") / "assets" / "tables"
+        names = sorted(p.name[:-5] for p in shipped.iterdir() if p.name.endswith(".toml"))
+        if name not in names:
+            raise HandrailError(
+                f"there is no table {name!r} (there are: {', '.join(names)}); or name a .toml file"
+            )
+        text = (shipped / f"{name}.toml").read_text("utf-8")
+    elif file.is_file():
+        text = file.read_text("utf-8")
+    else:
+        raise HandrailError(f"there is no file {file}; name a table's definition")
+    try:
+        values = tomllib.loads(text)
+        tasks = {task: _made(Task, own, name) for task, own in values.pop("task", {}).items()}
+        rows = tuple(_made(Row, row, name) for row in values.pop("method", []))
+        values["tasks"] = tuple(values.get("tasks", ()))
+        return _made(Table, {**values, "task": tasks, "method": rows}, name)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError) as error:
+        raise HandrailError(f"{name} cannot be read: {error}; mend it") from error
+
+
+def _made(cls: type, values: dict[str, Any], name: str) -> Any:
+    known = {f.name for f in fields(cls)}
+    if unknown := sorted(set(values) - known):
+        raise HandrailError(f"{name}: unknown {unknown[0]!r}; there are: {', '.join(known)}")
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise HandrailError(f"{name}: {error}; mend it") from error
+
+
+def plan(
+    table: Table,
+    out: Path,
+    *,
+    tasks: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    seeds: int | None = None,
+    steps: int | None = None,
+) -> list[Stage]:
+    """The stages in the order in which they should be begun: a seed of everything, then the next.
+
+    Args:
+        out: the directory of all stages.
+        tasks: of the table's; none named: all of them.
+        methods: labels of the table's rows; none named: all of them.
+        seeds: of each method, 0 to ``seeds`` - 1, instead of the table's number.
+        steps: environment steps of each online run, instead of the table's.
+
+    Raises:
+        HandrailError: a task or method is not the table's, or a setting is faulty.
+    """
+    for asked, have, what in (
+        (tasks, table.tasks, "task"),
+        (methods, [row.label for row in table.method], "method"),
+    ):
+        if unknown := [name for name in asked if name not in have]:
+            raise HandrailError(f"the table has no {what} {unknown[0]!r}: {', '.join(have)}")
+    planner = _Planner(table, out, {} if steps is None else {"steps": steps})
+    rows = [row for row in table.method if not methods or row.label in methods]
+    for seed in range(max(seeds or row.seeds for row in rows)):
+        for task in tasks or table.tasks:
+            for row in rows:
+                if seed < (seeds or row.seeds):
+                    planner.run(row, task, seed)
+    return list(planner.stages.values())
+
+
+class _Planner:
+    def __init__(self, table: Table, out: Path, online: dict[str, Any]):
+        self.table, self.out, self.online = table, out, online
+        self.stages: dict[Path, Stage] = {}
+        self.rows = {row.label: row for row in table.method}
+
+    def run(self, row: Row, task: str, seed: int) -> Stage:
+        """The stage of a cell, after those it needs."""
+        settings: dict[str, Any] = dict(row.settings)
+        needs = []
+        if row.demos:
+            needs.append(self.demonstrations(task))
+            settings["demos"] = str(needs[0].path)
+        if row.guide is not None:
+            if row.guide not in self.rows:
+                raise HandrailError(f"the guide of {row.label!r} is no row: {row.guide!r}")
+            needs.append(self.run(self.rows[row.guide], task, seed))
+            settings["guide"] = str(needs[-1].path)
+        return self._stage(row.name, row.label, task, seed, settings, needs)
+
+    def demonstrations(self, task: str) -> Stage:
+        needs: list[Stage] = []
+        try:
+            policy = expert_path(task)
+            content = read_json(policy / "card.json")["sha256"]
+        except HandrailError:
+            own = self.table.task.get(task, Task()).expert
+            needs.append(self._stage("expert", EXPERT, task, 1, own, []))
+            policy, content = needs[0].path, needs[0].path.name
+        episodes = self.table.demonstrations
+        name = _digest({"task": task, "policy": content, "episodes": episodes})
+        return self._keep(
+            Stage(
+                self._place(task) / f"{DEMONSTRATIONS}-{name}.hdf5",
+                task,
+                DEMONSTRATIONS,
+                0,
+                {"policy": str(policy), "episodes": episodes},
+                tuple(stage.path for stage in needs),
+            )
+        )
+
+    def _stage(
+        self,
+        name: str,
+        label: str,
+        task: str,
+        seed: int,
+        settings: dict[str, Any],
+        needs: Iterable[Stage],
+    ) -> Stage:
+        if name not in METHODS:
+            raise HandrailError(f"unknown method {name!r}; there are: {', '.join(METHODS)}")
+        if issubclass(METHODS[name], OnlineMethod) and label != EXPERT:
+            own = self.table.task.get(task, Task()).online
+            online = {**self.table.online, **own, **settings.get("online", {}), **self.online}
+            settings = {**settings, "online": online}
+        stated = _with_defaults(METHODS[name], {**settings, "task": task, "seed": seed})
+        resolved = _plain(build(METHODS[name], stated, Path("the table")).settings())
+        path = self._place(task) / f"{_slug(label)}-{seed}-{_digest(_named(resolved))}"
+        paths = tuple(stage.path for stage in needs)
+        return self._keep(Stage(path, task, label, seed, resolved, paths, self.table.evaluate))
+
+    def _place(self, task: str) -> Path:
+        return self.out / task.replace("/", "-")
+
+    def _keep(self, stage: Stage) -> Stage:
+        return self.stages.setdefault(stage.path, stage)
+
+
+def _with_defaults(cls: type, settings: dict[str, Any]) -> dict[str, Any]:
+    """Nested tables on top of the method's own defaults, which may differ from their class's."""
+    default = cls(task=settings["task"]).settings()
+    return {
+        key: {**default[key], **value} if isinstance(value, dict) and key in default else value
+        for key, value in settings.items()
+    }
+
+
+def _plain(value: Any) -> Any:
+    """The value in JSON's types; what is None is left out, as in settings.toml."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _named(settings: dict[str, Any]) -> dict[str, Any]:
+    """Stages by their names alone, which hold their content: not by where they lie."""
+    return {
+        key: Path(value).name if key in ("demos", "guide") else value
+        for key, value in settings.items()
+    }
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _slug(label: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
+
+
+def cells(stages: Iterable[Stage]) -> Iterator[Stage]:
+    """The stages that are cells of the table."""
+    return (stage for stage in stages if stage.label not in (DEMONSTRATIONS, EXPERT))

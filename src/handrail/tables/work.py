@@ -1,0 +1,101 @@
+"""One stage in a process of its own: ``python -m handrail.tables.work ORDER.json``.
+
+The process ends its work with a checkpoint when its standard input closes: by whoever began it, or
+by the system when that one is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from handrail import envs
+from handrail.cli import answer
+from handrail.data import sources
+from handrail.demonstrations import roll
+from handrail.errors import HandrailError
+from handrail.evaluate import evaluate
+from handrail.jobs import go_on, start
+from handrail.policy_files import load_policy
+from handrail.progress import Console
+from handrail.runs import Run
+from handrail.storage import json_bytes, write_file
+from handrail.tables.plan import DEMONSTRATIONS, Stage
+
+EVALUATION_SEED = 1000
+"""Evaluations begin here, as those of ``handrail evaluate`` do."""
+
+
+def work(stage: Stage) -> None:
+    """Make the stage, from wherever it stands.
+
+    Raises:
+        HandrailError: it cannot be made; the line says why.
+        Stopped: it was asked to stop; a checkpoint was written.
+    """
+    if stage.done:
+        return
+    if stage.label == DEMONSTRATIONS:
+        _demonstrate(stage)
+        return
+    if (stage.path / "settings.toml").is_file():
+        _when_left(stage.path)
+        go_on(stage.path)
+    else:
+        start(stage.method())
+    _judge(stage)
+
+
+def _demonstrate(stage: Stage) -> None:
+    with Console().interruptible() as console:
+        played = roll(
+            stage.task,
+            stage.settings["episodes"],
+            policy=Path(stage.settings["policy"]),
+            watcher=console,
+        )
+    sources.write(played, stage.path)
+
+
+def _judge(stage: Stage) -> None:
+    policy, _ = load_policy(stage.path)
+    report, _ = evaluate(
+        policy,
+        lambda: envs.make(stage.task),
+        episodes=stage.episodes,
+        seed=EVALUATION_SEED,
+        cost_limit=stage.settings.get("cost_limit"),
+        method=stage.label,
+    )
+    write_file(stage.path / "evaluation.json", json_bytes(report))
+
+
+def _when_left(path: Path, seconds: float = 120) -> None:
+    """Wait while another process holds the run: on a machine that is thought lost it may still be
+    about to stop."""
+    for _ in range(int(seconds)):
+        try:
+            with Run.open(path) as run, run.alone():
+                return
+        except HandrailError as error:
+            if "another process" not in str(error):
+                raise
+            time.sleep(1)
+
+
+def _stop_with_input() -> None:
+    def wait() -> None:
+        while sys.stdin.buffer.read(1):
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+if __name__ == "__main__":
+    _stop_with_input()
+    sys.exit(answer("work", lambda: work(Stage.read(Path(sys.argv[1])))))
