@@ -39,7 +39,7 @@ bench: setup  ## the benchmarks; each ends with one JSON line of ratios
 
 lock: setup  ## compile requirements/*.txt from pyproject.toml
 	@echo uv | $(COMPILE) - -o requirements/uv.txt
-	@$(COMPILE) pyproject.toml --extra native --extra bullet --extra video --group dev --python-version 3.11 -o requirements/dev.txt
+	@$(COMPILE) pyproject.toml --extra native --extra bullet --extra video --extra ray --group dev --python-version 3.11 -o requirements/dev.txt
 
 clean:
 	@rm -rf .venv build dist

@@ -26,43 +26,42 @@ def share(stage: Stage) -> float:
 
 
 def render(progress: Progress) -> Any:
-    """The table as a rich renderable."""
+    """The table and what is at work as a rich renderable; it fits 80 columns."""
+    from rich.console import Group
     from rich.table import Table
 
     shown = list(cells(progress.stages))
     methods = list(dict.fromkeys(stage.label for stage in shown))
     done = sum(stage.done for stage in shown)
     table = Table(
-        title=f"{done} of {len(shown)} cells are complete",
-        caption="complete seeds of all; ▸ at work, ✗ failed",
+        title=f"{done} of {len(shown)} cells are complete; in each: complete seeds of all",
         title_justify="left",
-        caption_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
+    tasks = list(dict.fromkeys(stage.task for stage in shown))
     table.add_column("task", no_wrap=True)
     for method in ("data", *methods):
-        table.add_column(method, justify="center")
-    for task in dict.fromkeys(stage.task for stage in shown):
+        table.add_column(method.replace(" (", "\n("), justify="center", no_wrap=True)
+    for task in tasks:
         here = [stage for stage in progress.stages if stage.task == task]
         table.add_row(
-            task,
+            task.split("/", 1)[-1],
             _cell(progress, [s for s in here if s.label in (DEMONSTRATIONS, EXPERT)]),
             *(_cell(progress, [s for s in here if s.label == method]) for method in methods),
         )
-    return table
+    lines = [f"[cyan]▸[/] {_name(s)}: {share(s):.0%}" for s in progress.running.values()]
+    return Group(table, *lines)
 
 
 def _cell(progress: Progress, stages: list[Stage]) -> str:
     if not stages:
         return ""
     done = sum(stage.done for stage in stages)
-    text = f"{done}/{len(stages)}"
-    if done == len(stages):
-        text = f"[green]{text}[/]"
-    for stage in stages:
-        if stage.path in progress.running:
-            text += f" [cyan]▸{share(stage):.0%}[/]"
     failed = sum(stage.path in progress.failed for stage in stages)
-    return text + (f" [red]✗{failed}[/]" if failed else "")
+    text = f"{done}/{len(stages)}"
+    return f"[red]✗{text}[/]" if failed else f"[green]{text}[/]" if done == len(stages) else text
 
 
 class Board:

@@ -89,7 +89,7 @@ def _when_left(path: Path, seconds: float = 120) -> None:
 
 def _stop_with_input() -> None:
     def wait() -> None:
-        while sys.stdin.buffer.read(1):
+        while os.read(0, 1):  # not sys.stdin: its lock would be held when the interpreter ends
             pass
         os.kill(os.getpid(), signal.SIGINT)
 

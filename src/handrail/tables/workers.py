@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -106,7 +107,7 @@ class Ray:
         except ImportError as error:
             raise HandrailError("--ray needs Ray: pip install 'handrail[ray]'") from error
         try:
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError, RuntimeError) as error:
             line = str(error).splitlines()[0]
             raise HandrailError(f"no Ray cluster at {address!r}: {line}; `ray start`") from error

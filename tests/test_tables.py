@@ -1,0 +1,417 @@
+"""Tables: what is planned, what is shared, and that it is all made once, whatever happens on the
+way. On the toy task, in real processes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import signal
+import time
+from concurrent.futures import Future
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy
+
+from handrail import cli
+from handrail.data import sources
+from handrail.errors import HandrailError, Stopped
+from handrail.runs import Run, read_metrics
+from handrail.tables import plan as plans
+from handrail.tables.board import render, share
+from handrail.tables.carry_out import Progress, carry_out, require_done
+from handrail.tables.plan import DEMONSTRATIONS, EXPERT, Stage
+
+LOOP = "environments = 3, block = 24, batch = 8, start = 50, evaluate_every = 120"
+DEFINITION = f"""
+evaluate = 3
+demonstrations = 6
+tasks = ["{toy.TOY}", "{toy.ENDS}"]
+[online]
+steps = 240
+evaluate_episodes = 2
+[task."{toy.ENDS}".online]
+batch = 4
+[[method]]
+label = "BC"
+name = "bc"
+seeds = 1
+demos = true
+settings.bc = {{ hidden = [8], updates = 60, batch = 8 }}
+[[method]]
+label = "IQL"
+name = "iql"
+seeds = 2
+settings = {{ warmup = 48, iql = {{ hidden = [8] }}, online = {{ {LOOP} }} }}
+[[method]]
+label = "GOLD (BC-IQL)"
+name = "gold"
+seeds = 2
+demos = true
+guide = "BC"
+settings = {{ pretrain = 10, iql = {{ hidden = [8] }}, online = {{ {LOOP} }} }}
+"""
+for _task in (toy.TOY, toy.ENDS):
+    DEFINITION += f"""[task."{_task}".expert]
+warmup = 48
+sac = {{ hidden = [8] }}
+online = {{ steps = 240, evaluate_episodes = 2, {LOOP} }}
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with toy.compiled_once(tmp_path_factory.getbasetemp() / "compiled") as directory:
+        yield directory
+
+
+@pytest.fixture
+def definition(tmp_path) -> Path:
+    file = tmp_path / "toy.toml"
+    file.write_text(DEFINITION)
+    return file
+
+
+@pytest.fixture
+def stages(definition, tmp_path) -> list[Stage]:
+    return plans.plan(plans.read(str(definition)), tmp_path / "out")
+
+
+# ---- the plan ------------------------------------------------------------------------------------
+
+
+def test_what_several_cells_need_is_planned_once_and_before_them(stages):
+    labels = [(stage.label, stage.task, stage.seed) for stage in stages]
+    assert len(set(labels)) == len(labels) == 2 * (1 + 1 + 2 + 2 + 2)  # two guides, of BC
+    at = {stage.path: i for i, stage in enumerate(stages)}
+    for stage in stages:
+        assert all(at[need] < at[stage.path] for need in stage.needs)
+        needs = [stages[at[need]].label for need in stage.needs]
+        expected = {"GOLD (BC-IQL)": [DEMONSTRATIONS, "BC"], "BC": [DEMONSTRATIONS]}
+        expected |= {DEMONSTRATIONS: [EXPERT]}
+        assert needs == expected.get(stage.label, [])
+    # A seed of everything comes before the next.
+    assert [stage.seed for stage in stages if stage.label == "IQL"] == [0, 0, 1, 1]
+
+
+def test_a_stage_has_the_settings_of_the_table_the_task_and_the_row(stages):
+    gold = next(s for s in stages if s.label == "GOLD (BC-IQL)" and s.task == toy.ENDS)
+    assert (
+        gold.settings["online"] | {"steps": 240, "batch": 8, "noise": 0.3}
+        == (gold.settings["online"])
+    )  # the row's above the task's; the method's own default of noise
+    method = gold.method()
+    assert (method.task, method.seed, method.out) == (toy.ENDS, 0, gold.path)
+    assert method.iql.hidden == (8,)
+    assert str(method.demos) == gold.settings["demos"]
+    assert method.guide == str(gold.needs[1])
+
+
+def test_a_name_holds_the_content(definition, tmp_path, stages):
+    elsewhere = plans.plan(plans.read(str(definition)), tmp_path / "else")
+    assert [s.path.name for s in elsewhere] == [s.path.name for s in stages]
+    definition.write_text(DEFINITION.replace("demonstrations = 6", "demonstrations = 7"))
+    other = plans.plan(plans.read(str(definition)), tmp_path / "out")
+    same = {(s.label, s.seed): s.path == o.path for s, o in zip(stages, other, strict=True)}
+    assert {key[0] for key, as_before in same.items() if as_before} == {"IQL", EXPERT}
+
+
+def test_a_part_of_a_table(definition, tmp_path):
+    table = plans.read(str(definition))
+    part = plans.plan(
+        table, tmp_path, tasks=[toy.TOY], methods=["GOLD (BC-IQL)"], seeds=1, steps=480
+    )
+    assert [s.label for s in part] == [EXPERT, DEMONSTRATIONS, "BC", "GOLD (BC-IQL)"]
+    assert part[-1].settings["online"]["steps"] == 480
+    assert part[0].settings["online"]["steps"] == 240  # an expert is what it is
+
+
+def test_golds_table_is_whole():
+    table = plans.read("gold")
+    stages = list(plans.cells(plans.plan(table, Path("x"))))
+    count = {label: sum(s.label == label for s in stages) for label in {s.label for s in stages}}
+    assert len(table.tasks) == 8
+    assert count.pop("DT") >= 3 * 8
+    for label in ("GOLD (DT-IQL)", "IQL", "CVPO"):
+        assert count.pop(label) == 5 * 8
+    assert set(count) == {"BC", "IQL (demos)", "GOLD (BC-IQL)", "GOLD (DT-CVPO)"}
+    assert set(count.values()) == {3 * 8}
+    online = [s.settings["online"] for s in stages if "online" in s.settings]
+    assert {o["steps"] for o in online} == {online[0]["steps"]}  # equal environment steps
+    for stage in stages:
+        assert stage.method().seed == stage.seed
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (("evaluate = 3", "evaluates = 3"), "unknown 'evaluates'"),
+        (('name = "bc"', 'name = "bcc"'), "unknown method 'bcc'"),
+        (("hidden = [8], updates", "hiden = [8], updates"), "unknown setting 'hiden'"),
+        (('guide = "BC"', 'guide = "DT"'), "the guide of 'GOLD (BC-IQL)' is no row: 'DT'"),
+        (("evaluate = 3", "evaluate = "), "cannot be read"),
+        (("seeds = 2", ""), "missing"),
+        (("block = 24", "block = 25"), "block (25) is no multiple of environments (3)"),
+    ],
+)
+def test_a_faulty_definition_is_told_in_a_line(definition, capfd, change, line):
+    definition.write_text(DEFINITION.replace(*change))
+    assert cli.main(["table", str(definition), "--status"]) == 2
+    out, errors = capfd.readouterr()
+    assert out == ""
+    assert line in errors
+    assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["silver"], "there is no table 'silver' (there are: gold"),
+        (["nowhere.toml"], "there is no file nowhere.toml"),
+        (["gold", "--tasks", "native/PointGoal1"], "the table has no task 'native/PointGoal1'"),
+        (["gold", "--methods", "PPO"], "the table has no method 'PPO'"),
+        (["gold", "--seeds", "0"], "--seeds is 0"),
+        (["gold", "--workers", "0"], "--workers is 0"),
+        (["gold", "--workers", "2", "--ray", "auto"], "--workers and --ray: give one of them"),
+    ],
+)
+def test_a_mistake_is_told_in_a_line(arguments, line, capfd):
+    assert cli.main(["table", *arguments]) == 2
+    out, errors = capfd.readouterr()
+    assert out == ""
+    assert line in errors
+    assert len(errors.splitlines()) == 1
+
+
+# ---- carrying it out -----------------------------------------------------------------------------
+
+
+class Script:
+    """Workers whose processes end with the exit codes that a stage's label gives, in order."""
+
+    def __init__(self, codes: dict[str, list[int]], slots: int = 1):
+        self.codes, self._slots, self.begun = codes, slots, []
+        self.stopped = False
+
+    def slots(self) -> int:
+        return self._slots
+
+    def begin(self, stage: Stage) -> Future[int]:
+        assert Stage.read(stage.order) == stage
+        self.begun.append(f"{stage.label} {stage.seed}")
+        code = self.codes.get(stage.label, [0]).pop(0) if stage.label in self.codes else 0
+        stage.log.write_text(f"began\nhandrail: {stage.label} is ill\n\n")
+        if code == 0:
+            made = stage.path if stage.label == DEMONSTRATIONS else stage.path / "evaluation.json"
+            made.parent.mkdir(parents=True, exist_ok=True)
+            made.write_text("{}")
+        future: Future[int] = Future()
+        future.set_result(code)
+        return future
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+def _carry(stages, workers, stopping=lambda: False):
+    finished = []
+    progress = carry_out(
+        stages, workers, show=render, finished=finished.append, stopping=stopping, every=0.01
+    )
+    return progress, finished
+
+
+def _toys(stages) -> list[Stage]:
+    return [stage for stage in stages if stage.task == toy.TOY]
+
+
+def test_every_stage_is_made_once_and_never_again(stages):
+    workers = Script({})
+    progress, finished = _carry(stages, workers)
+    assert finished == list(stages)
+    assert not progress.failed
+    again = Script({})
+    assert _carry(stages, again)[1] == []
+    assert again.begun == []
+
+
+def test_a_failure_takes_along_only_what_needs_it(stages):
+    workers = Script({"BC": [2, 0]})
+    progress, finished = _carry(_toys(stages), workers)
+    assert [(s.label, s.seed) for s in finished][2:] == [
+        ("IQL", 0),
+        ("IQL", 1),
+        ("BC", 1),
+        ("GOLD (BC-IQL)", 1),
+    ]
+    why = {path.name[:4]: text for path, text in progress.failed.items()}
+    assert why["bc-0"] == "handrail: BC is ill"
+    assert why["gold"].startswith("it needs bc-0-")
+    with pytest.raises(HandrailError, match=r"bc-0-.* failed \(and 1 more\): handrail: BC is ill"):
+        require_done(progress)
+    _, finished = _carry(_toys(stages), Script({}))  # the same command tries again
+    assert [(s.label, s.seed) for s in finished] == [("BC", 0), ("GOLD (BC-IQL)", 0)]
+
+
+def test_a_killed_process_is_begun_again_a_few_times(stages):
+    workers = Script({"IQL": [-9, -9, 0, -9, -9, -9]})
+    progress, finished = _carry(_toys(stages), workers)
+    assert [name for name in workers.begun if name[:3] == "IQL"] == 3 * ["IQL 0"] + 3 * ["IQL 1"]
+    assert [s.seed for s in finished if s.label == "IQL"] == [0]
+    assert [path.name[:5] for path in progress.failed] == ["iql-1"]
+
+
+def test_a_stop_is_passed_on(stages):
+    workers = Script({})
+    asked = iter([False, False, True])
+    with pytest.raises(Stopped, match=f"{len(stages) - 2} stages are not complete"):
+        _carry(stages, workers, lambda: next(asked))
+    assert workers.stopped
+
+
+# ---- in real processes ---------------------------------------------------------------------------
+
+
+def _table(definition: Path, out: Path, *options: str):
+    return toy.handrail(
+        "table", str(definition), "--out", str(out), "--tasks", toy.TOY, "--seeds", "1", *options
+    )
+
+
+def _bytes(out: Path) -> dict[str, bytes]:
+    """What a stage must give again bit for bit."""
+    files = [*out.rglob("metrics.csv"), *out.rglob("evaluation.json"), *out.rglob("*.hdf5")]
+    return {str(file.relative_to(out)): file.read_bytes() for file in files}
+
+
+def test_a_table_is_made_killed_and_made_on(definition, tmp_path):
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    process = _table(definition, whole, "--workers", "2")
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert errors.splitlines()[-1] == f"complete: {whole / 'results.csv'}"
+
+    # Killed with its processes at work; they hear of it, and stop.
+    process = _table(definition, out, "--workers", "1")
+    _wait(lambda: list(out.rglob("iql-0-*/metrics.csv")))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    # Begun again, and asked to stop by Ctrl-C.
+    process = _table(definition, out, "--workers", "1")
+    assert "IQL on gym/toy:Toy-v0, seed 0: begun" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130, errors
+    assert "stages are not complete; the same command goes on" in errors.splitlines()[-1]
+    # And to its end.
+    process = _table(definition, out, "--workers", "2")
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    have, want = _bytes(out), _bytes(whole)
+    assert sorted(have) == sorted(want)
+    assert have == want
+
+    with (out / "results.csv").open(newline="") as lines:
+        rows = {row["method"]: row for row in csv.DictReader(lines)}
+    assert sorted(rows) == ["BC", "GOLD (BC-IQL)", "IQL"]
+    for row in rows.values():
+        path = next(out.glob(f"*/{plans._slug(row['method'])}-0-*/"))
+        report = json.loads((path / "evaluation.json").read_text())
+        assert float(row["return"]) == pytest.approx(report["return"]["mean"], abs=0.005)
+        assert (report["episodes"], report["seed"]) == (3, 1000)
+    with (out / "results_curves.csv").open(newline="") as lines:
+        curve = [row for row in csv.DictReader(lines) if row["method"] == "IQL"]
+    metrics = read_metrics(next(out.rglob("iql-0-*/")))
+    np.testing.assert_allclose([float(r["step"]) for r in curve], metrics["step"])
+    found = [float(r["return"]) for r in curve]
+    np.testing.assert_allclose(found, metrics["eval/return"], atol=0.005)
+
+    guide = next(out.glob("*/bc-0-*/"))
+    with Run.open(next(out.glob("*/gold-bc-iql-0-*/"))) as run:
+        assert run.settings["guide"] == str(guide)
+        assert not (run.path / "guide").exists()  # shared, not fitted again
+        assert len(sources.read(Path(run.settings["demos"]))) == 6
+
+
+def _wait(what, seconds: float = 120) -> None:
+    for _ in range(int(10 * seconds)):
+        if what():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not happen")
+
+
+def test_the_board(stages, tmp_path):
+    from rich.console import Console
+
+    made = Script({})
+    _carry(_toys(stages)[:3], made)
+    running = next(s for s in stages if s.label == "GOLD (BC-IQL)")
+    with Run.create(running.path, running.method().settings()) as run:
+        run.log(120, {"eval/return": 1.0})
+    assert share(running) == 0.5
+    failed = {s.path: "ill" for s in stages if s.label == "IQL" and s.task == toy.ENDS}
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(render(Progress(stages, {running.path: running}, failed)))
+    lines = console.export_text().splitlines()
+    assert lines[0].startswith("1 of 12 cells are complete")
+    rows = {line.split()[0]: line.split()[1:] for line in lines if line.startswith("toy:")}
+    assert rows == {
+        "toy:Toy-v0": ["2/2", "1/2", "0/2", "0/2"],
+        "toy:ToyEnds-v0": ["0/2", "0/2", "✗0/2", "0/2"],
+    }
+    assert lines[-1].rstrip() == f"▸ GOLD (BC-IQL) on {toy.TOY}, seed 0: 50%"
+
+
+# ---- on a cluster --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Two machines of one core, as far as Ray can tell; the second is not the head."""
+    from ray.cluster_utils import Cluster
+
+    # What a machine's processes see; those of the cluster inherit it.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    small = {"num_cpus": 1, "object_store_memory": 80_000_000}
+    made = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
+    try:
+        yield made, made.add_node(**small)
+    finally:
+        made.shutdown()
+
+
+def test_a_lost_machine_costs_nothing(definition, tmp_path, cluster):
+    """IQL of two seeds on two machines; one machine is killed at work: its stage goes on from its
+    checkpoint on the other, and ends in the same bits."""
+    definition.write_text(DEFINITION.replace("steps = 240\nevaluate", "steps = 4800\nevaluate"))
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    common = ["--methods", "IQL", "--seeds", "2"]
+    process = _table(definition, whole, "--workers", "2", *common)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    made, second = cluster
+    process = _table(definition, out, "--ray", made.address, *common)
+    _wait(lambda: len(list(out.rglob("iql-*/checkpoint/latest.json"))) == 2)
+    made.remove_node(second, allow_graceful=False)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    have, want = _bytes(out), _bytes(whole)
+    assert sorted(have) == sorted(want)
+    assert have == want
+    # One of the two was taken up again, neither from its beginning.
+    logs = [log.read_text() for log in sorted(out.rglob("iql-*.log"))]
+    assert sorted(log.count("IQL on gym/toy:Toy-v0") for log in logs) == [1, 2], logs
+    again = next(log for log in logs if log.count("IQL on gym/toy:Toy-v0") == 2)
+    assert "IQL  120/4,800" not in again.split("IQL on gym/toy:Toy-v0")[2]
+
+
+def test_a_cluster_that_is_not_there(definition, tmp_path):
+    process = _table(definition, tmp_path / "out", "--ray", "127.0.0.1:1")
+    _, errors = process.communicate()
+    assert process.returncode == 2
+    assert "no Ray cluster at '127.0.0.1:1'" in errors
+    assert len(errors.splitlines()) == 1
