@@ -44,6 +44,13 @@ def test_bootstrap_covers_the_truth_as_often_as_it_says():
     assert 0.90 <= covered <= 0.98  # 0.95, less what small samples take, +- 3 standard errors
 
 
+def test_of_three_values_the_interval_is_too_narrow_as_the_page_of_results_says():
+    rng = np.random.default_rng(6)
+    intervals = [bootstrap(rng.normal(size=3), resamples=300) for _ in range(1000)]
+    covered = np.mean([low <= 0 <= high for low, high in intervals])
+    assert covered == pytest.approx(0.74, abs=0.04)  # 3 standard errors
+
+
 @pytest.mark.parametrize("x", [[3.0], [0.0] * 10, np.full((2, 5), 3.0)])
 def test_one_value_or_constant_values_have_an_interval_of_no_width(x):
     value = np.ravel(x)[0]

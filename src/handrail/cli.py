@@ -19,6 +19,7 @@ COMMANDS = {
     "resume": "go on with a run, bit for bit",
     "evaluate": "return, cost and violations of a run, a policy or demonstrations",
     "figures": "draw runs: learning curves, the reward-cost plane",
+    "results": "a page of results: tables, figures, the paper beside",
     "data": "check or convert a data set",
     "demo": "the main job: demonstrations, guide, student, compared and drawn",
 }

@@ -1,8 +1,9 @@
 """Figures from runs: learning curves, and the reward-cost plane of GOLD's Fig. 1.
 
 A method has one colour in every figure, from the palette of Okabe and Ito, which readers with any
-colour vision can tell apart; a brown stands for its yellow, which is faint as a line on white. Figures are objects of their own: pyplot's global state, and any
-setting of a notebook around it, stay untouched.
+colour vision can tell apart; a brown stands for its yellow, which is faint as a line on white.
+Figures are objects of their own: pyplot's global state, and any setting of a notebook around it,
+stay untouched.
 """
 
 from __future__ import annotations
@@ -175,13 +176,18 @@ def _finish_panel(axes: Axes, name: str, cost_limit: float) -> None:
         draw_limit(axes, cost_limit)
 
 
-def draw_limit(axes: Axes, cost_limit: float) -> None:
-    """The cost limit of an episode as a dashed line with its name, below what is drawn."""
+def draw_limit(axes: Axes, cost_limit: float, *, in_title: bool = False) -> None:
+    """The cost limit of an episode as a dashed line below what is drawn, named beside the line or,
+    where a small panel has no room for it, at the right of the title."""
     from matplotlib.patheffects import withStroke
 
     axes.axhline(cost_limit, color=_LIMIT, ls=(0, (5, 3)), lw=1.4, zorder=1)
+    name = f"limit {cost_limit:g}"
+    if in_title:
+        axes.set_title(name, loc="right", fontsize=9, fontweight="normal", color=_LIMIT)
+        return
     axes.annotate(
-        f"limit {cost_limit:g}",
+        name,
         (1, cost_limit),
         xycoords=axes.get_yaxis_transform(),
         xytext=(-2, 3),
