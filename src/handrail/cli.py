@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "return, cost and violations of a run, a policy or demonstrations",
     "table": "a paper's table: tasks x methods x seeds, on all cores or a cluster",
     "figures": "draw runs: learning curves, the reward-cost plane",
+    "results": "a page of results: tables, figures, the paper beside",
     "data": "check or convert a data set",
     "demo": "the main job: demonstrations, guide, student, compared and drawn",
 }

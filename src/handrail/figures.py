@@ -1,8 +1,9 @@
 """Figures from runs: learning curves, and the reward-cost plane of GOLD's Fig. 1.
 
 A method has one colour in every figure, from the palette of Okabe and Ito, which readers with any
-colour vision can tell apart. Figures are objects of their own: pyplot's global state, and any
-setting of a notebook around it, stay untouched.
+colour vision can tell apart; a brown stands for its yellow, which is faint as a line on white.
+Figures are objects of their own: pyplot's global state, and any setting of a notebook around it,
+stay untouched.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, VERMILLION, ORANGE, GREEN = "#0072B2", "#D55E00", "#E69F00", "#009E73"
-PURPLE, SKY, BLACK, YELLOW = "#CC79A7", "#56B4E9", "#000000", "#F0E442"
-PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BLACK, YELLOW)
+PURPLE, SKY, BLACK, BROWN = "#CC79A7", "#56B4E9", "#000000", "#7A4B1E"
+PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BLACK, BROWN)
 PREFERRED = {  # by how a label begins, the first that fits; no two rows of GOLD's table share one
     "gold (bc": SKY,
-    "gold (dt-cvpo": YELLOW,
+    "gold (dt-cvpo": BROWN,
     "iql (demos)": GREEN,
     "bc": PURPLE,
     **dict.fromkeys(("gold", "student", "marvel"), BLUE),
     **dict.fromkeys(("guide", "dt"), ORANGE),
     **dict.fromkeys(("scratch", "iql"), VERMILLION),
     **dict.fromkeys(("cvpo", "cpq"), BLACK),
-    **dict.fromkeys(("sac-lag", "bear-lag"), YELLOW),
+    **dict.fromkeys(("sac-lag", "bear-lag"), BROWN),
 }
 MARKERS = {"guide": "D", "student": "*", "scratch": "s"}
 
@@ -58,7 +59,7 @@ _STYLE: dict[Any, Any] = {
     "savefig.dpi": _DPI,
 }
 _LIMIT = "#444444"
-_FEASIBLE = "#E3F2EC"
+FEASIBLE = "#E3F2EC"
 
 _PANELS = {
     "eval/return": ("Return", "return of an episode"),
@@ -100,7 +101,7 @@ def learning_curves(
         name: {
             label: curve
             for label, tables in metrics.items()
-            if (curve := _over_seeds([t for t in tables if name in t], name)) is not None
+            if (curve := over_seeds([t for t in tables if name in t], name)) is not None
         }
         for name in _PANELS
     }
@@ -110,7 +111,7 @@ def learning_curves(
             f"nothing to draw: no run has values of {', '.join(_PANELS)} in its metrics.csv yet"
         )
     colour = colours(runs)
-    with _styled() as new:
+    with styled() as new:
         figure = new((3.6 * len(shown) + 0.4, 3.5))
         panels = figure.subplots(1, len(shown), squeeze=False)[0]
         for axes, name in zip(panels, shown, strict=True):
@@ -130,11 +131,11 @@ def learning_curves(
             count = " or ".join(map(str, sorted(seeds)))
             note = f"lines: mean of {count} seeds; bands: lowest to highest"
             figure.supxlabel(note, fontsize=8.5, color="#777777")
-        _save(figure, path)
+        save(figure, path)
     return figure
 
 
-def _over_seeds(
+def over_seeds(
     tables: Sequence[Mapping[str, np.ndarray]], name: str
 ) -> tuple[Float[np.ndarray, " S"], Float[np.ndarray, "R S"]] | None:
     """Steps, and each run's values at them; None where the runs share no step.
@@ -171,16 +172,22 @@ def _finish_panel(axes: Axes, name: str, cost_limit: float) -> None:
     if name == "train/cumulative_cost":
         axes.set_ylim(bottom=0)
     if name == "eval/cost":
-        axes.axhline(cost_limit, color=_LIMIT, ls=(0, (5, 3)), lw=1.4)
         axes.set_ylim(bottom=0, top=max(axes.get_ylim()[1], 1.25 * cost_limit))
-        _write_limit(axes, cost_limit)
+        draw_limit(axes, cost_limit)
 
 
-def _write_limit(axes: Axes, cost_limit: float) -> None:
+def draw_limit(axes: Axes, cost_limit: float, *, in_title: bool = False) -> None:
+    """The cost limit of an episode as a dashed line below what is drawn, named beside the line or,
+    where a small panel has no room for it, at the right of the title."""
     from matplotlib.patheffects import withStroke
 
+    axes.axhline(cost_limit, color=_LIMIT, ls=(0, (5, 3)), lw=1.4, zorder=1)
+    name = f"limit {cost_limit:g}"
+    if in_title:
+        axes.set_title(name, loc="right", fontsize=9, fontweight="normal", color=_LIMIT)
+        return
     axes.annotate(
-        f"limit {cost_limit:g}",
+        name,
         (1, cost_limit),
         xycoords=axes.get_yaxis_transform(),
         xytext=(-2, 3),
@@ -209,7 +216,7 @@ def reward_cost_plane(
         path: of the file to write.
     """
     colour = colours([*(label for label, *_ in points), *trajectories])
-    with _styled() as new:
+    with styled() as new:
         figure = new((6.4, 5.0))
         axes = figure.subplots()
         for label, (returns, costs) in trajectories.items():
@@ -224,9 +231,8 @@ def reward_cost_plane(
         top = max(axes.get_ylim()[1], 1.3 * cost_limit)
         axes.set_ylim(-0.04 * top, top)
         axes.set_xlim(axes.get_xlim())
-        axes.axhspan(-top, cost_limit, color=_FEASIBLE, lw=0, zorder=0)
-        axes.axhline(cost_limit, color=_LIMIT, ls=(0, (5, 3)), lw=1.4, zorder=1)
-        _write_limit(axes, cost_limit)
+        axes.axhspan(-top, cost_limit, color=FEASIBLE, lw=0, zorder=0)
+        draw_limit(axes, cost_limit)
         axes.set(xlabel="return of an episode", ylabel="cost of an episode")
         axes.text(
             0.015, 0.02, "within the limit", transform=axes.transAxes, fontsize=9, color=GREEN
@@ -238,7 +244,7 @@ def reward_cost_plane(
         figure.draw_without_rendering()  # fixes the layout: pixels mean something from here on
         for label, (returns, costs) in trajectories.items():
             _arrows(axes, np.column_stack([returns, costs]), colour[label])
-        _save(figure, path)
+        save(figure, path)
     return figure
 
 
@@ -262,7 +268,7 @@ def _arrows(axes: Axes, way: Float[np.ndarray, "P 2"], colour: str) -> None:
         )  # fmt: skip
 
 
-class _styled:
+class styled:
     """A block within which figures have the house's style; gives what makes one of a size."""
 
     def __enter__(self):
@@ -284,6 +290,7 @@ class _styled:
         self._context.__exit__(*error)
 
 
-def _save(figure: Figure, path: str | Path) -> None:
+def save(figure: Figure, path: str | Path) -> None:
+    """Write the figure, and the directory that it is to lie in."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

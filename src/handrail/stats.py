@@ -78,6 +78,52 @@ def stratified_bootstrap(
     return float(low), float(high)
 
 
+def probability_of_improvement(
+    x: Sequence[ArrayLike],
+    y: Sequence[ArrayLike],
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, tuple[float, float]]:
+    """How likely a run of method X scores above a run of Y on the same task, and its interval.
+
+    The mean over tasks of P(X > Y) + P(X = Y) / 2, each pair of runs of a task counted once: 0 to
+    1, and 0.5 where neither is ahead. For the interval the runs of either method are drawn anew
+    within each task, independently. Only order counts, so scores need no normalisation.
+
+    Args:
+        x, y: for each task the method's scores, one a seed; the methods may differ in seeds.
+
+    Raises:
+        ValueError: there is no task, a task without a score, or the two differ in tasks.
+    """
+    mine, other = ([np.asarray(task, np.float64) for task in method] for method in (x, y))
+    if len(mine) != len(other):
+        raise ValueError(f"{len(mine)} tasks against {len(other)}: they must be the same tasks")
+    if not mine or any(task.ndim != 1 or task.size == 0 for task in mine + other):
+        raise ValueError("an improvement needs at least one score of each task and method")
+    rng = np.random.default_rng(seed)
+    found, drawn = [], []
+    for a, b in zip(mine, other, strict=True):
+        found.append(_wins(a, b))
+        drawn.append(
+            _wins(
+                a[rng.integers(a.size, size=(resamples, a.size))],
+                b[rng.integers(b.size, size=(resamples, b.size))],
+            )
+        )
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.mean(drawn, axis=0), [tail, 1 - tail])
+    return float(np.mean(found)), (float(low), float(high))
+
+
+def _wins(a: Float[np.ndarray, "*R A"], b: Float[np.ndarray, "*R B"]) -> Float[np.ndarray, "*R"]:
+    """The share of pairs in which a is above b; equal ones count half."""
+    ahead = np.sign(a[..., :, None] - b[..., None, :])
+    return (0.5 + 0.5 * ahead).mean(axis=(-2, -1))
+
+
 def summary(values: ArrayLike) -> dict[str, Any]:
     """Mean, its 95% interval, IQM, extremes and standard deviation (of the values, not of the
     mean; divided by n), as plain Python numbers.

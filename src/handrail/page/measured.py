@@ -1,0 +1,162 @@
+"""What ``handrail table`` measured: results of cells, and their learning curves, checked."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from handrail.errors import HandrailError
+from handrail.results import read_rows
+
+CURVE_COLUMNS = ("task", "method", "seed", "step", "return", "cost", "train_cost")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run of one seed, judged on its evaluation episodes. Returns and costs are undiscounted sums
+    over an episode; means unless they say otherwise."""
+
+    seed: int
+    env_steps: int
+    episodes: int
+    """By how many it was judged."""
+    return_: float
+    return_min: float
+    """Of a single episode."""
+    cost: float
+    cost_max: float
+    """Of a single episode."""
+    violation_rate: float
+    """Share of episodes whose cost exceeds the limit."""
+    training_cost: float | None
+    """Of all training episodes together; None where a method does not act in the simulator."""
+    wall_seconds: float
+    commit: str
+    guide_apart: bool
+    """Its guide was fitted by a run of its own, whose time is not in ``wall_seconds``."""
+
+
+Results = Mapping[tuple[str, str], tuple[Result, ...]]
+"""By task and method; seeds rise."""
+
+Curve = Mapping[str, Float[np.ndarray, " E"]]
+"""``step``, ``return`` and ``cost`` at each evaluation of a run; steps rise."""
+
+Curves = Mapping[tuple[str, str], tuple[Curve, ...]]
+"""By task and method; one of each seed, seeds rise."""
+
+
+def read_results(file: Path) -> Results:
+    """The table; of several rows of a task, method and seed the last counts.
+
+    Raises:
+        HandrailError: there is no file, it is another table, has no rows, or a value is no number.
+    """
+    cells: dict[tuple[str, str], dict[int, Result]] = {}
+    for where, row in _rows(file, lambda: read_rows(file)):
+        of = _Fields(where, row)
+        cells.setdefault((row["task"], row["method"]), {})[of.whole("seed")] = Result(
+            seed=of.whole("seed"),
+            env_steps=of.whole("env_steps"),
+            episodes=of.whole("episodes"),
+            return_=of.number("return"),
+            return_min=of.number("return_min"),
+            cost=of.number("cost"),
+            cost_max=of.number("cost_max"),
+            violation_rate=of.number("violation_rate"),
+            training_cost=of.number("cumulative_cost") if row["cumulative_cost"] else None,
+            wall_seconds=of.number("wall_seconds"),
+            commit=row["commit"],
+            guide_apart="guide" in of.settings(),
+        )
+    return {cell: tuple(of[seed] for seed in sorted(of)) for cell, of in cells.items()}
+
+
+def read_curves(file: Path) -> Curves:
+    """The learning curves; of several rows of a task, method, seed and step the last counts.
+
+    Raises:
+        HandrailError: there is no file, it is another table, has no rows, or a value is no number.
+    """
+    cells: dict[tuple[str, str], dict[int, dict[int, tuple[float, float]]]] = {}
+    for where, row in _rows(file, lambda: _read_curve_rows(file)):
+        of = _Fields(where, row)
+        seeds = cells.setdefault((row["task"], row["method"]), {})
+        points = seeds.setdefault(of.whole("seed"), {})
+        points[of.whole("step")] = of.number("return"), of.number("cost")
+    return {cell: tuple(_curve(of[seed]) for seed in sorted(of)) for cell, of in cells.items()}
+
+
+def _curve(points: Mapping[int, tuple[float, float]]) -> Curve:
+    steps = sorted(points)
+    values = np.array([points[step] for step in steps], np.float64)
+    return {"step": np.array(steps, np.float64), "return": values[:, 0], "cost": values[:, 1]}
+
+
+def _read_curve_rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as lines:
+        reader = csv.DictReader(lines)
+        rows = list(reader)
+        if tuple(reader.fieldnames or ()) != CURVE_COLUMNS or any(None in row for row in rows):
+            raise HandrailError(f"{file} has no learning curves: its columns are others")
+    return rows
+
+
+def _rows(file: Path, read) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each row and, for a complaint, where it is."""
+    try:
+        rows = read()
+    except FileNotFoundError:
+        raise HandrailError(f"{file}: no such file; `handrail table gold` writes it") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise HandrailError(f"{file} is no CSV file: {error}") from error
+    if not rows:
+        raise HandrailError(f"{file} has no rows; `handrail table gold` adds them")
+    for number, row in enumerate(rows, 1):
+        where = f"{file}, row {number}"
+        if any(value is None for value in row.values()):
+            raise HandrailError(f"{where} is cut short; remove it, `handrail table gold` mends it")
+        yield where, row
+
+
+@dataclass(frozen=True)
+class _Fields:
+    where: str
+    row: Mapping[str, str]
+
+    def number(self, column: str) -> float:
+        try:
+            value = float(self.row[column])
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise self._wrong(column, "number")
+        return value
+
+    def whole(self, column: str) -> int:
+        try:
+            return int(self.row[column])
+        except ValueError:
+            raise self._wrong(column, "whole number") from None
+
+    def settings(self) -> dict:
+        try:
+            found = json.loads(self.row["settings"])
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise self._wrong("settings", "JSON object")
+        return found
+
+    def _wrong(self, column: str, wanted: str) -> HandrailError:
+        return HandrailError(
+            f"{self.where}: {column} is {self.row[column]!r}, not a {wanted}; remove the row and "
+            "have its run judged again"
+        )

@@ -1,0 +1,108 @@
+"""The part of the page that sums up over tasks (Agarwal et al., arXiv 2108.13264)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from handrail.page import paper
+from handrail.page.sources import OWN, Sources
+from handrail.page.words import listed, number, paragraphs, table
+from handrail.stats import iqm, probability_of_improvement, stratified_bootstrap
+
+_HEADS = ("method", "score", "cost / limit", "tasks within the limit")
+
+
+def over_tasks(sources: Sources) -> str:
+    methods, tasks = _block(sources)
+    if not tasks:
+        return ""
+    scales = {task: paper.gold()[task] for task in tasks}
+    mine = [sources.returns(task, OWN) for task in tasks], _over_limits(sources, tasks, OWN)
+    rows = []
+    for method in methods:
+        returns = [sources.returns(task, method) for task in tasks]
+        costs = _over_limits(sources, tasks, method)
+        scores = [scales[t].scores(r) for t, r in zip(tasks, returns, strict=True)]
+        within = sum(paper.within(task, sources.costs(task, method).mean()) for task in tasks)
+        row = [method, _over_seeds(scores, iqm), _over_seeds(costs, np.mean)]
+        row.append(f"{within} of {len(tasks)}")
+        for ours, other, sign in ((mine[0], returns, 1), (mine[1], costs, -1)):
+            row.append("" if method == OWN else _improvement(ours, other, sign))
+        rows.append(row)
+    units = "; ".join(f"{scale.label} {scale.unit:g}" for scale in scales.values())
+    return paragraphs(
+        "## Over tasks",
+        "Returns are scaled so that 0 is the paper's CVPO on the task and 1 its GOLD (DT-IQL); "
+        f"the return between the two: {units}. The score is the interquartile mean over tasks and "
+        "seeds, the cost the plain mean of cost / limit (an interquartile mean would drop the "
+        f"worst quarter, which a limit is about). The last columns: how likely a run of {OWN} "
+        "earns more, or costs less, than a run of the method on the same task; 50% is even. In "
+        "brackets 95% intervals, from seeds drawn anew within each task (Agarwal et al., arXiv "
+        "2108.13264); they are too narrow where seeds are few, and none is given where a cell "
+        "has a single one.",
+        table([*_HEADS, "earns more", "costs less"], rows, "lrrrrr"),
+        _left_out(sources, methods, tasks),
+    )
+
+
+def _block(sources: Sources) -> tuple[list[str], list[str]]:
+    """The methods and tasks, OWN among them, that hold the most cells without a gap."""
+    fit = [t for t in sources.tasks if _comparable(t) and (t, OWN) in sources.results]
+    others = [m for m in sources.methods if any((t, m) in sources.results for t in fit)]
+    others = [m for m in others if m != OWN]
+    most: tuple[list[str], list[str]] = [OWN], fit
+    for count in range(1, len(others) + 1):
+        for chosen in itertools.combinations(others, count):
+            tasks = [t for t in fit if all((t, m) in sources.results for m in chosen)]
+            if len(tasks) * (count + 1) >= len(most[0]) * len(most[1]):
+                most = [m for m in sources.methods if m in (*chosen, OWN)], tasks
+    return most
+
+
+def _comparable(task: str) -> bool:
+    published = paper.gold().get(task)
+    return bool(published and published.unit and paper.cost_limit(task))
+
+
+def _left_out(sources: Sources, methods: list[str], tasks: list[str]) -> str:
+    """Which tasks it is over, and what was run and yet is not in it."""
+    run = set(sources.results)
+    others = [t for t in sources.tasks if t not in tasks and any(t == of for of, _ in run)]
+    gaps = [m for m in sources.methods if m not in methods and any(m == of for _, of in run)]
+    gaps += [paper.label(task) for task in others if _comparable(task)]
+    odd = [paper.label(task) for task in others if not _comparable(task)]
+    text = [
+        f"Tasks: {listed(map(paper.label, tasks))}; with these methods they are the largest part "
+        "of the table that has no gap."
+    ]
+    if gaps:
+        text.append(f"Left out, as not all of their cells have been run: {listed(gaps)}.")
+    if odd:
+        text.append(
+            f"Left out, as the score is undefined (not in the paper, {OWN} not ahead of CVPO in "
+            f"it, or no limit to divide by): {listed(odd)}."
+        )
+    return " ".join(text)
+
+
+def _over_limits(sources: Sources, tasks: Sequence[str], method: str) -> list[np.ndarray]:
+    return [sources.costs(task, method) / (paper.cost_limit(task) or np.nan) for task in tasks]
+
+
+def _over_seeds(tasks: Sequence[np.ndarray], statistic: Callable) -> str:
+    found = number(float(statistic(np.concatenate(tasks))), 2)
+    if min(map(len, tasks)) < 2:
+        return f"{found} (1 seed)"
+    low, high = stratified_bootstrap(tasks, statistic)
+    return f"{found} ({number(low, 2)} to {number(high, 2)})"
+
+
+def _improvement(ours: Sequence[np.ndarray], other: Sequence[np.ndarray], sign: int) -> str:
+    mine, theirs = ([sign * task for task in method] for method in (ours, other))
+    found, (low, high) = probability_of_improvement(mine, theirs)
+    if min(map(len, [*ours, *other])) < 2:
+        return f"{found:.0%} (1 seed)"
+    return f"{found:.0%} ({low:.0%} to {high:.0%})"

@@ -1,0 +1,70 @@
+"""What the page is made from, by task and method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from handrail.page import paper
+from handrail.page.measured import Curves, Result, Results
+
+OWN = "GOLD (DT-IQL)"
+SCRATCH = ("IQL", "CVPO")
+METHODS = ("BC", "DT", "IQL", "IQL (demos)", "CVPO", "GOLD (BC-IQL)", "GOLD (DT-CVPO)", OWN)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the page is made from, and where it will lie."""
+
+    results: Results
+    curves: Curves
+    """Empty where none were given."""
+    page: Path
+
+    @property
+    def tasks(self) -> list[str]:
+        """The paper's, in its order, then others that were run."""
+        return _ordered(paper.gold(), (task for task, _ in [*self.results, *self.curves]))
+
+    @property
+    def methods(self) -> list[str]:
+        """The table's, in its order, then others that were run."""
+        return _ordered(METHODS, (method for _, method in [*self.results, *self.curves]))
+
+    def runs(self, method: str) -> list[Result]:
+        """Of all tasks and seeds."""
+        return [run for (_, of), cell in self.results.items() if of == method for run in cell]
+
+    def returns(self, task: str, method: str) -> Float[np.ndarray, " R"]:
+        """One a seed; none where the cell was not run."""
+        return np.array([run.return_ for run in self.results.get((task, method), ())])
+
+    def costs(self, task: str, method: str) -> Float[np.ndarray, " R"]:
+        """One a seed; none where the cell was not run."""
+        return np.array([run.cost for run in self.results.get((task, method), ())])
+
+    def best(self, task: str) -> str | None:
+        """The method that earns most of those whose mean cost is within the limit."""
+        kept = [
+            m
+            for m in self.methods
+            if (task, m) in self.results and paper.within(task, self.costs(task, m).mean())
+        ]
+        return max(kept, key=lambda m: self.returns(task, m).mean(), default=None)
+
+    def figure(self, name: str) -> Path:
+        """The file of a figure, beside the page."""
+        return self.page.parent / "figures" / f"{self.page.stem}-{name}.png"
+
+    def shown(self, name: str, alt: str) -> str:
+        """The figure in Markdown, ``alt`` for those who cannot see it."""
+        return f"![{alt}]({self.figure(name).relative_to(self.page.parent).as_posix()})"
+
+
+def _ordered(first: Iterable[str], found: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys([*first, *found]))

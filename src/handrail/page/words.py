@@ -1,0 +1,55 @@
+"""Numbers and Markdown as the page writes them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from handrail.stats import bootstrap
+
+
+def with_interval(values: Sequence[float], places: int, strong: bool) -> str:
+    """Their mean, in bold where it is to be, and its 95% interval; none of a single value."""
+    mean = bold(number(float(np.mean(values)), places), strong)
+    if len(values) < 2:
+        return mean
+    low, high = bootstrap(values)
+    return f"{mean} ({number(low, places)} to {number(high, places)})"
+
+
+def bold(text: str, strong: bool = True) -> str:
+    return f"**{text}**" if strong else text
+
+
+def as_printed(x: float) -> str:
+    """With one decimal at least, as in the paper."""
+    return max(f"{x:.1f}", f"{x:g}", key=len)
+
+
+def number(x: float, places: int) -> str:
+    return f"{round(float(x), places) + 0.0:,.{places}f}"  # + 0.0: no minus before a zero
+
+
+def listed(names: Iterable[str]) -> str:
+    """One or more, as in a sentence."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
+    """A Markdown table; ``align`` has an ``l`` or an ``r`` for each column."""
+    rules = [{"l": "---", "r": "---:"}[side] for side in align]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (heads, rules, *rows))
+
+
+def paragraphs(*texts: str) -> str:
+    """Texts apart from each other; those that are prose are wrapped."""
+    prose = [text[0] not in "#|!" for text in texts]
+    wrapped = [_wrap(text) if it else text for text, it in zip(texts, prose, strict=True)]
+    return "\n\n".join(wrapped)
+
+
+def _wrap(text: str) -> str:
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)

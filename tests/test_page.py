@@ -1,0 +1,371 @@
+"""The page of results: what it says of a small table whose answers are known."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from handrail import cli
+from handrail.errors import HandrailError
+from handrail.page import paper
+from handrail.page.measured import CURVE_COLUMNS, read_curves, read_results
+from handrail.page.over_tasks import over_tasks
+from handrail.page.panels import TaskCurves, TaskPoints, curves, planes
+from handrail.page.sections import overview, steps_to_reach, tasks_in_detail, times, write
+from handrail.page.sources import Sources
+from handrail.results import COLUMNS
+
+CIRCLE, GATHER, GOAL, OWN = (
+    "bullet/CarCircle-gold", "bullet/CarGather-gold", "native/PointGoal1-gold", "gym/own:Task-v0"
+)  # fmt: skip
+GOLD = "GOLD (DT-IQL)"
+
+
+def result(task: str, method: str, seed: int, return_: float, cost: float, **other) -> dict:
+    """A row of a table of results."""
+    acts = method != "BC"
+    row = {
+        "task": task, "method": method, "seed": seed, "env_steps": 100000 * acts, "episodes": 50,
+        "return": return_, "return_min": return_ - 100, "cost": cost, "cost_max": 3 * cost,
+        "violation_rate": 0.5, "wall_seconds": 90, "commit": "0123456789abcdef", "settings": "{}",
+        "cumulative_cost": 1000 + seed if acts else "",
+    }  # fmt: skip
+    return {**row, **other}
+
+
+def write_csv(path: Path, columns: tuple[str, ...], rows: list[dict]) -> Path:
+    with path.open("w", newline="") as out:
+        writer = csv.DictWriter(out, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+ROWS = [
+    result(CIRCLE, "BC", 0, 400.0, 20.0),
+    result(CIRCLE, "BC", 1, 500.0, 30.0),
+    result(CIRCLE, "CVPO", 0, 480.0, 9.0),
+    result(CIRCLE, "CVPO", 1, 520.0, 11.0),
+    result(CIRCLE, GOLD, 1, 700.0, 12.0),
+    result(CIRCLE, GOLD, 0, 1.0, 1.0),  # another setting, run before the one that counts
+    result(CIRCLE, GOLD, 0, 600.0, 14.0, settings=json.dumps({"guide": "runs/dt"})),
+    result(GATHER, "BC", 0, 5.0, 0.75),
+    result(GATHER, "CVPO", 0, 12.0, 0.25, wall_seconds=150),
+    result(GATHER, GOLD, 0, 14.0, 0.25),
+    result(OWN, GOLD, 0, 3.0, 1.25),
+]
+CURVES = [
+    dict(zip(CURVE_COLUMNS, (CIRCLE, method, seed, step, return_, cost, 7), strict=True))
+    for method, seed, points in [
+        ("CVPO", 0, [(100, 90.0, 4.0), (200, 310.0, 5.0), (300, 290.0, 6.0)]),
+        ("CVPO", 1, [(100, 110.0, 4.0), (200, 290.0, 5.0), (300, 310.0, 8.0)]),
+        ("IQL", 0, [(100, 500.0, 3.0), (200, 200.0, 3.0)]),
+        (GOLD, 0, [(50, 250.0, 70.0), (100, 350.0, 30.0), (300, 600.0, 2.0)]),
+        ("GOLD (BC-IQL)", 0, [(100, 100.0, 1.0), (300, 299.0, 1.0)]),
+    ]
+    for step, return_, cost in points
+]
+
+
+@pytest.fixture
+def results_file(tmp_path) -> Path:
+    return write_csv(tmp_path / "gold.csv", COLUMNS, ROWS)
+
+
+@pytest.fixture
+def curves_file(tmp_path) -> Path:
+    return write_csv(tmp_path / "curves.csv", CURVE_COLUMNS, CURVES)
+
+
+@pytest.fixture
+def sources(results_file, curves_file, tmp_path) -> Sources:
+    return Sources(read_results(results_file), read_curves(curves_file), tmp_path / "results.md")
+
+
+def row_of(text: str, *first: str) -> list[str]:
+    """The cells of the only row of a Markdown table that begins with these."""
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()
+            if line.startswith("|")]  # fmt: skip
+    (found,) = [row for row in rows if tuple(row[: len(first)]) == first]
+    return found
+
+
+# -- the paper -----------------------------------------------------------------------------------
+
+
+def test_the_papers_table_is_whole():
+    methods = {"BC", "DT", "IQL", "CVPO", "GOLD (BC-IQL)", "GOLD (DT-CVPO)", GOLD}
+    assert len(paper.gold()) == 9
+    assert all(set(task.methods) == methods for task in paper.gold().values())
+    assert paper.gold()[CIRCLE].methods["DT"] == paper.Figures(450.3, 40.4)
+    assert paper.gold()["metadrive/Waymo"].methods[GOLD] == paper.Figures(143.69, 1.15, 0.73)
+    limits = {task: paper.cost_limit(task) for task in paper.gold()}
+    assert (limits[CIRCLE], limits[GATHER], limits[GOAL]) == (10.0, 0.5, 10.0)
+    assert all(limits[task] for task in limits if not task.startswith("metadrive/"))
+
+
+def test_scores_are_0_at_the_papers_cvpo_and_1_at_its_gold():
+    got = paper.gold()[CIRCLE].scores(np.array([502.5, 688.3, 595.4, 316.7]))
+    np.testing.assert_allclose(got, [0, 1, 0.5, -1])
+
+
+@pytest.mark.parametrize("ahead", [8.0, 9.0])
+def test_no_score_where_the_papers_gold_is_not_ahead(ahead):
+    task = paper.PaperTask(
+        "Odd", {"CVPO": paper.Figures(ahead, 1.0), GOLD: paper.Figures(8.0, 1.0)}
+    )
+    assert task.unit is None
+    with pytest.raises(ValueError, match="Odd has no scale"):
+        task.scores(np.array([1.0]))
+
+
+# -- the tables ----------------------------------------------------------------------------------
+
+
+def test_the_overview_counts_cells_and_marks_the_best_within_the_limit(sources):
+    text = overview(sources)
+    # 9 tasks of the paper and one more, 8 methods; 3 + 3 + 1 cells.
+    assert "7 of 80 cells" in text
+    heads = row_of(text, "task")
+    circle = dict(zip(heads, row_of(text, "Car-Circle"), strict=True))
+    assert circle["BC"] == "450.0 / 25.0"
+    assert circle["CVPO"] == "**500.0 / 10.0**"  # at the limit is within it
+    assert circle[GOLD] == "650.0 / 13.0"  # earns more, costs too much
+    assert circle["DT"] == "not run"
+    gather = dict(zip(heads, row_of(text, "Car-Gather", "0.5"), strict=True))
+    assert (gather[GOLD], gather["CVPO"]) == ("**14.0 / 0.25**", "12.0 / 0.25")
+    assert set(row_of(text, "Car-Push", "10")[2:]) == {"not run"}
+    own = dict(zip(heads, row_of(text, f"`{OWN}`", "unknown"), strict=True))
+    assert own[GOLD] == "3.0 / 1.25"  # no limit, no best
+
+
+def test_a_task_in_detail(sources):
+    circle, gather, own = re.split("\n### ", tasks_in_detail(sources))[1:]
+    assert row_of(circle, GOLD) == [
+        GOLD, "650.0 (600.0 to 700.0)", "500.0", "13.0 (12.0 to 14.0)", "42", "50%", "1,000", "2",
+        "688.3 / 3.2",
+    ]  # fmt: skip
+    assert row_of(circle, "CVPO")[1] == "**500.0** (480.0 to 520.0)"
+    assert row_of(circle, "BC")[6] == ""  # it does not train in the simulator
+    assert row_of(circle, "IQL") == ["IQL", "not run", "", "", "", "", "", "0", "630.7 / 17.5"]
+    assert row_of(circle, "IQL (demos)")[-1] == ""  # not in the paper
+    # A single seed has no interval.
+    assert row_of(gather, GOLD)[1:4] == ["**14.0**", "-86.0", "**0.25**"]
+    assert row_of(gather, GOLD)[-1] == "14.0 / 0.14"
+    assert own.startswith(f"`{OWN}`")
+    assert "paper" not in row_of(own, "method")[-1]
+
+
+def test_time_tells_which_guides_are_apart(sources):
+    text = times(sources)
+    assert f"({GOLD}), its minutes" in re.sub(r"\s+", " ", text)
+    assert row_of(text, "CVPO") == ["CVPO", "3", "100,000", "1.8", "1.5 to 2.5"]
+    assert row_of(text, "BC")[2] == "0"
+
+
+# -- over tasks ----------------------------------------------------------------------------------
+
+
+def test_over_tasks_by_hand(sources):
+    text = over_tasks(sources)
+    scores = [(600 - 502.5) / 185.8, (700 - 502.5) / 185.8, (14 - 10.2) / 3.8]
+    iqm = scipy.stats.trim_mean(scores, 0.25)
+    costs = np.mean([14 / 10, 12 / 10, 0.25 / 0.5])
+    assert row_of(text, GOLD) == [
+        GOLD, f"{iqm:.2f} (1 seed)", f"{costs:.2f} (1 seed)", "1 of 2", "", "",
+    ]  # fmt: skip
+    # Circle: all 4 pairs earn more and 4 cost less; Gather: 1 and 1.
+    assert row_of(text, "BC")[4:] == ["100% (1 seed)", "100% (1 seed)"]
+    # Cost: Circle 0 of 4 pairs, Gather a tie.
+    assert row_of(text, "CVPO")[4:] == ["100% (1 seed)", "25% (1 seed)"]
+    assert "Tasks: Car-Circle and Car-Gather;" in text
+    assert "undefined" in text
+    assert f"`{OWN}`" in text
+
+
+def test_intervals_over_tasks_come_with_two_seeds(tmp_path):
+    rows = [row for row in ROWS if row["task"] == CIRCLE]
+    sources = Sources(
+        read_results(write_csv(tmp_path / "r.csv", COLUMNS, rows)), {}, tmp_path / "r.md"
+    )
+    text = over_tasks(sources)
+    low, high = (600 - 502.5) / 185.8, (700 - 502.5) / 185.8
+    assert row_of(text, GOLD)[1] == f"{(low + high) / 2:.2f} ({low:.2f} to {high:.2f})"
+    assert row_of(text, GOLD)[2] == "1.30 (1.20 to 1.40)"
+    assert row_of(text, "CVPO")[4:] == ["100% (100% to 100%)", "0% (0% to 0%)"]
+    assert "Left out" not in text
+
+
+def test_the_largest_part_without_a_gap_is_compared(tmp_path):
+    """Goal has no CVPO: two tasks x three methods are more than three x two."""
+    rows = [*ROWS, *(result(GOAL, method, 0, 30.0, 5.0) for method in ("BC", GOLD))]
+    read = read_results(write_csv(tmp_path / "r.csv", COLUMNS, rows))
+    text = over_tasks(Sources(read, {}, tmp_path / "r.md"))
+    assert "Tasks: Car-Circle and Car-Gather;" in text
+    assert "not all of their cells have been run: Point-Goal." in re.sub(r"\s+", " ", text)
+    # Without Gather's CVPO too: three tasks x two methods.
+    rows = [row for row in rows if (row["task"], row["method"]) != (GATHER, "CVPO")]
+    read = read_results(write_csv(tmp_path / "r.csv", COLUMNS, rows))
+    text = over_tasks(Sources(read, {}, tmp_path / "r.md"))
+    assert "Tasks: Car-Circle, Car-Gather and Point-Goal;" in text
+    assert "not all of their cells have been run: CVPO." in re.sub(r"\s+", " ", text)
+
+
+def test_nothing_is_said_over_tasks_before_gold_has_run(tmp_path):
+    rows = [row for row in ROWS if row["method"] != GOLD]
+    read = read_results(write_csv(tmp_path / "r.csv", COLUMNS, rows))
+    assert over_tasks(Sources(read, {}, tmp_path / "r.md")) == ""
+
+
+# -- curves --------------------------------------------------------------------------------------
+
+
+def test_steps_to_reach_the_best_from_scratch(sources):
+    text = steps_to_reach(sources)
+    # CVPO ends at 300, IQL (which was higher before) at 200; CVPO is at 300 after 200 steps.
+    row = row_of(text, "Car-Circle")
+    assert row[:3] == ["Car-Circle", "CVPO: 300.0 / 7.0", "200"]
+    by_method = dict(zip(row_of(text, "task"), row, strict=True))
+    assert by_method[GOLD] == "100 (30.0)"
+    assert by_method["GOLD (BC-IQL)"] == "not in 300"
+    assert by_method["GOLD (DT-CVPO)"] == "no curve"
+    assert by_method[f"{GOLD} saves"] == "100"
+
+
+def lines(axes) -> list[list[list[float]]]:
+    return [line.get_xydata().tolist() for line in axes.get_lines() if not line.is_dashed()]
+
+
+def test_panels_of_curves_show_means_bands_levels_and_the_limit(tmp_path):
+    steps, returns = np.array([0.0, 10.0]), np.array([[0.0, 2.0], [2.0, 6.0]])
+    costs = np.array([[500.0, 4.0], [700.0, 8.0]])
+    task = TaskCurves("Car-Circle", 10.0, {GOLD: (steps, returns, costs)}, {"BC": (3.0, 7.0)})
+    other = TaskCurves("`own`", None, {"IQL": (steps, returns[:1], costs[:1])}, {})
+    path = tmp_path / "curves.png"
+    figure = curves([task, other], ["BC", "IQL", GOLD], path)
+    assert path.read_bytes().startswith(b"\x89PNG")
+    above, no_limit, below, its_cost = figure.axes
+    assert lines(above) == [[[0, 1], [10, 4]]]
+    assert len(above.collections) == 1
+    assert len(no_limit.collections) == 0  # one seed has no band
+    assert [set(line.get_ydata()) for line in above.get_lines() if line.is_dashed()] == [{3.0}]
+    assert lines(below) == [[[0, 600], [10, 6]]]
+    assert [set(x.get_ydata()) for x in below.get_lines() if x.is_dashed()] == [{7.0}, {10.0}]
+    assert below.get_ylim() == (0, 50)  # five limits
+    assert its_cost.get_ylim()[1] > 500
+    assert below.get_title(loc="right") == "limit 10"
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["BC", "IQL", GOLD]
+
+
+def test_panels_of_planes_show_means_seeds_and_the_limit(tmp_path):
+    points = {GOLD: (np.array([1.0, 3.0]), np.array([4.0, 6.0]))}
+    tasks = [TaskPoints(f"{i}", limit, points) for i, limit in enumerate([10.0, None, 0.0, 1, 2])]
+    figure = planes(tasks, [GOLD], tmp_path / "planes.png")
+    axes = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(axes) == 5
+    assert lines(axes[0]) == [[[1, 4], [3, 6]], [[2, 5]]]
+    assert [shade.get_y() + shade.get_height() for shade in axes[0].patches] == [10.0]
+    assert not axes[1].patches
+    assert figure.axes[5].get_visible() is False
+
+
+# -- the page ------------------------------------------------------------------------------------
+
+
+def test_the_command_as_a_user_types_it(results_file, curves_file, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+
+    def typed(out: str, *more: str) -> str:
+        assert cli.main(["results", "gold.csv", "--out", out, *more]) == 0
+        assert capfd.readouterr() == (f"{out}\n", "")
+        return Path(out).read_text()
+
+    first = typed("docs/results.md", "--curves", "curves.csv")
+    shown = [Path("docs") / found for found in re.findall(r"!\[.+\]\((.+)\)", first)]
+    assert [file.name for file in shown] == ["results-planes.png", "results-curves.png"]
+    before = [file.read_bytes() for file in shown]
+    assert all(picture.startswith(b"\x89PNG") for picture in before)
+    headings = re.findall("^##? (.+)$", first, re.M)
+    assert headings[0] == "GOLD, Table I"
+    assert "0123456789 (10)" in first
+
+    # The same files, the same bytes.
+    assert typed("docs/results.md", "--curves", "curves.csv") == first
+    assert [file.read_bytes() for file in shown] == before
+
+    # Without curves the page has no such parts, and no empty heading.
+    bare = typed("bare.md")
+    gone = {"Learning curves", "Steps to reach the best method from scratch"}
+    assert re.findall("^##? (.+)$", bare, re.M) == [h for h in headings if h not in gone]
+    assert "\n\n\n" not in bare
+    assert not Path("figures/bare-curves.png").exists()
+
+
+def test_a_page_of_one_row_and_of_curves_of_a_cell_that_is_not_judged(tmp_path, curves_file):
+    rows = write_csv(tmp_path / "one.csv", COLUMNS, [result(OWN, "mine", 0, 3.0, 1.25)])
+    page = tmp_path / "page.md"
+    write(Sources(read_results(rows), read_curves(curves_file), page))
+    text = page.read_text()
+    heads = row_of(text, "task", "limit")
+    assert heads[-1] == "mine"
+    assert "1 of 90 cells" in text
+    assert "## Learning curves" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"return": "nan"}, r"r\.csv, row 2: return is 'nan', not a number; remove the row"),
+        ({"cost": "inf"}, "row 2: cost is 'inf', not a number"),
+        ({"cost": ""}, "row 2: cost is '', not a number"),
+        ({"seed": "0.5"}, "row 2: seed is '0.5', not a whole number"),
+        ({"cumulative_cost": "much"}, "row 2: cumulative_cost is 'much'"),
+        ({"settings": "[1]"}, "row 2: settings is '.1.', not a JSON object"),
+    ],
+)
+def test_a_result_that_is_no_number_is_named(change, line, tmp_path):
+    rows = [result(CIRCLE, "IQL", 0, 1.0, 2.0), result(CIRCLE, "IQL", 1, 1.0, 2.0) | change]
+    with pytest.raises(HandrailError, match=line):
+        read_results(write_csv(tmp_path / "r.csv", COLUMNS, rows))
+
+
+@pytest.mark.parametrize("column", ["step", "return", "cost"])
+def test_a_curve_that_is_no_number_is_named(column, tmp_path):
+    rows = [{**CURVES[0], column: "nan"}]
+    with pytest.raises(HandrailError, match=f"row 1: {column} is 'nan'"):
+        read_curves(write_csv(tmp_path / "c.csv", CURVE_COLUMNS, rows))
+
+
+def test_other_files_are_refused(tmp_path):
+    file = tmp_path / "file.csv"
+    for read, columns in ((read_results, COLUMNS), (read_curves, CURVE_COLUMNS)):
+        file.unlink(missing_ok=True)
+        with pytest.raises(HandrailError, match=r"no such file; `handrail table gold` writes it"):
+            read(file)
+        for data, line in (
+            (",".join(columns).encode(), "has no rows"),
+            (b"a,b\n1,2\n", "its columns are others"),
+            (b"", "its columns are others"),
+            (b"\x89PNG\xff\xfe\n", "is no CSV file"),
+            (",".join(columns).encode() + b"\na,b\n", "row 1 is cut short"),
+            ("é".encode("latin1"), "is no CSV file"),
+        ):
+            file.write_bytes(data)
+            with pytest.raises(HandrailError, match=line):
+                read(file)
+
+
+def test_curves_are_sorted_and_the_last_row_of_a_step_counts(tmp_path):
+    seeds = [(1, 20, 5.0), (0, 20, 3.0), (0, 10, 2.0), (0, 20, 4.0)]
+    rows = [{**CURVES[0], "seed": s, "step": t, "return": r} for s, t, r in seeds]
+    ((first, second),) = read_curves(write_csv(tmp_path / "c.csv", CURVE_COLUMNS, rows)).values()
+    np.testing.assert_array_equal(first["step"], [10, 20])
+    np.testing.assert_array_equal(first["return"], [2, 4])
+    np.testing.assert_array_equal(second["return"], [5])
