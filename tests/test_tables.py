@@ -6,7 +6,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import Future
 from pathlib import Path
@@ -369,19 +372,21 @@ def test_the_board(stages, tmp_path):
 
 
 @pytest.fixture
-def cluster(monkeypatch):
-    """Two machines of one core, as far as Ray can tell; the second is not the head."""
-    from ray.cluster_utils import Cluster
-
-    # What a machine's processes see; those of the cluster inherit it.
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    small = {"num_cpus": 1, "object_store_memory": 80_000_000}
-    made = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
+def cluster():
+    """A cluster of two machines and its address; a line to its input, and it loses one."""
+    here = Path(__file__).parent
+    process = subprocess.Popen(
+        [sys.executable, here / "ray_cluster.py"],
+        env={**os.environ, "PYTHONPATH": str(here), "RAY_USAGE_STATS_ENABLED": "0"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     try:
-        yield made, made.add_node(**small)
+        yield process, process.stdout.readline().strip()
     finally:
-        made.shutdown()
+        process.communicate(timeout=60)
 
 
 def test_a_lost_machine_costs_nothing(definition, tmp_path, cluster):
@@ -393,10 +398,11 @@ def test_a_lost_machine_costs_nothing(definition, tmp_path, cluster):
     process = _table(definition, whole, "--workers", "2", *common)
     _, errors = process.communicate()
     assert process.returncode == 0, errors
-    made, second = cluster
-    process = _table(definition, out, "--ray", made.address, *common)
+    machines, address = cluster
+    process = _table(definition, out, "--ray", address, *common)
     _wait(lambda: len(list(out.rglob("iql-*/checkpoint/latest.json"))) == 2)
-    made.remove_node(second, allow_graceful=False)
+    machines.stdin.write("\n")
+    machines.stdin.flush()
     _, errors = process.communicate()
     assert process.returncode == 0, errors
     have, want = _bytes(out), _bytes(whole)

@@ -13,9 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from handrail.errors import HandrailError
-from handrail.results import read_rows
-
-CURVE_COLUMNS = ("task", "method", "seed", "step", "return", "cost", "train_cost")
+from handrail.results import CURVE_COLUMNS, read_rows
 
 
 @dataclass(frozen=True)

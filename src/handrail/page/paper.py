@@ -53,7 +53,7 @@ class PaperTask:
 @cache
 def gold() -> dict[str, PaperTask]:
     """Table I of GOLD by our names of its tasks, in the paper's order."""
-    file = resources.files("handrail") / "assets" / "tables" / "gold_paper.toml"
+    file = resources.files("handrail") / "assets" / "published" / "gold.toml"
     read = tomllib.loads(file.read_text(encoding="utf-8"))
     tasks = {}
     for name, task in read.items():
