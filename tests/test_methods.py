@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
+import math
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 

@@ -50,7 +50,7 @@ class ShapedOnline(Shaped, OnlineMethod):
             raise HandrailError(
                 f"multiplier must be fixed, pid or adaptive-pid, not {self.multiplier!r}"
             )
-        self.controller(limit=0.0)  # it refuses what contradicts it
+        self.controller(limit=self.cost_limit or 0.0)  # it refuses what contradicts it
 
     def controller(self, *, limit: float, fade_in: float = 0.0) -> Controller:
         """Of w. ``limit``: of an episode's cost; ``fade_in``: steps until it is in full force."""

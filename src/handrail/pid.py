@@ -60,6 +60,8 @@ class PID:
         D = max(0, E - E of ``delay`` episodes ago)  the growth of the cost alone
         w = max(0, I + a (Kp E + Kd D))
 
+    The paper multiplies by Ki what is integrated; here what is added, so that I is in the unit of w
+    and a gain that adapts moves no w at once. Smoothing and delay are those of published code.
     a rises from 0 to 1 over the first ``fade_in`` steps of the run (0: it is 1 at once).
 
     The error is counted in limits so that one set of gains serves all of them: where a weight makes
@@ -69,7 +71,7 @@ class PID:
     never falls by its integral.
 
     Raises:
-        HandrailError: a limit or a weight below 0, or a weight beyond ``largest``.
+        HandrailError: a limit or a weight below 0, no finite limit, or a weight beyond ``largest``.
     """
 
     cost_limit: float
@@ -81,8 +83,10 @@ class PID:
     settings: PIDSettings = field(default_factory=PIDSettings)
 
     def __post_init__(self) -> None:
-        if not self.cost_limit >= 0:  # nor NaN
-            raise HandrailError(f"the cost limit is {self.cost_limit:g}; it must be 0 or more")
+        if not 0 <= self.cost_limit < float("inf"):  # nor NaN
+            raise HandrailError(
+                f"the cost limit is {self.cost_limit:g}; state one of 0 or more, and finite"
+            )
         if not 0 <= self.weight <= self.settings.largest:
             raise HandrailError(
                 f"the cost weight at first is {self.weight:g}, pid.largest is "
