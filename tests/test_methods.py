@@ -130,6 +130,7 @@ def test_a_file_of_settings_that_is_not_ours_is_told(old, new, line, tmp_path):
         (lambda: GOLD(task="a", reward_unit=float("nan")), "reward unit is nan"),
         (lambda: GOLD(task="a", backbone="ppo"), "backbone must be iql or cvpo, not 'ppo'"),
         (lambda: IQL(task="a", multiplier="lagrangian"), "must be fixed, pid or adaptive-pid, not"),
+        (lambda: IQL(task="a", multiplier="pid", cost_limit=math.inf), "is inf; state one of 0 or"),
         (lambda: GOLD(task="a", backbone="cvpo", multiplier="pid"), "take --backbone iql"),
         (
             lambda: IQL(task="a", multiplier="pid", cost_weight=11.0),
