@@ -467,6 +467,10 @@ def test_a_row_of_results_takes_the_place_of_its_like(trained, handrail, mistake
     assert [row["method"] for row in again] == ["IQL", "BC"]
     assert again[1]["return"] != row["return"]
     assert [row["task"] for row in append("bc", "--task", toy.ENDS)][1:] == [toy.TOY, toy.ENDS]
+    rows = append("iql", "--cost-limit", 2.5)  # judged by another limit it is another row
+    assert [row["method"] for row in rows] == ["IQL", "BC", "BC", "IQL"]
+    assert json.loads(rows[-1]["settings"])["cost_limit"] == 2.5
+    assert append("iql", "--cost-limit", 2.5) == rows
     table.write_text("a,b\n1,2\n")
     line = mistake("evaluate", trained["bc"], "--append", table, "--episodes", 1)
     assert "is no table of results" in line

@@ -9,7 +9,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "handrail"
 LAYERS = [
     {"errors", "types"},
     {"networks", "training"},
-    {"learners", "guidance", "prealignment", "multipliers"},
+    {"learners", "guidance", "prealignment", "multipliers", "pid"},
     {"gold", "marvel"},
     {"cli"},
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import itertools
+import math
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from handrail.methods import BC, DT, Method
 from handrail.multipliers import Ramp
 from handrail.online import OnlineSettings
 from handrail.online_methods import CVPO, IQL, Expert
+from handrail.pid import PIDSettings
 from handrail.policies import MLPPolicy
 from handrail.policy_files import save_policy
 from handrail.progress import Watcher
@@ -65,6 +67,8 @@ CHANGED = [
         guidance=GuidanceSettings("bernoulli_decay", horizon=9, decay=0.0),
         dt=DTSettings(context=7),
     ),
+    IQL(task="gym/a", multiplier="pid", pid=PIDSettings(kp=0.0, delay=3), cost_limit=5.0),
+    GOLD(task="gym/a", multiplier="adaptive-pid", cost_weight=0.5),
     Expert(
         task="gym/a", ramp=Ramp(ease_cost=7.5), sac=SACSettings(tau=0.1), online=OnlineSettings()
     ),
@@ -125,6 +129,13 @@ def test_a_file_of_settings_that_is_not_ours_is_told(old, new, line, tmp_path):
         (lambda: IQL(task="a", reward_unit=0.0), "reward unit is 0; it must be above 0"),
         (lambda: GOLD(task="a", reward_unit=float("nan")), "reward unit is nan"),
         (lambda: GOLD(task="a", backbone="ppo"), "backbone must be iql or cvpo, not 'ppo'"),
+        (lambda: IQL(task="a", multiplier="lagrangian"), "must be fixed, pid or adaptive-pid, not"),
+        (lambda: IQL(task="a", multiplier="pid", cost_limit=math.inf), "is inf; state one of 0 or"),
+        (lambda: GOLD(task="a", backbone="cvpo", multiplier="pid"), "take --backbone iql"),
+        (
+            lambda: IQL(task="a", multiplier="pid", cost_weight=11.0),
+            "is 11, pid.largest is 10; low",
+        ),
         (lambda: IQL(task="a", demonstration_share=1.0), r"must lie in \[0, 1\)"),
         (lambda: IQL(task="a", pretrain=-1), "pretrain is -1"),
         (lambda: GOLD(task="a", pretrain=-1), "pretrain is -1"),

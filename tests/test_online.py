@@ -23,9 +23,10 @@ from handrail.learners.cvpo import CVPOSettings
 from handrail.learners.decision_transformer import DTSettings
 from handrail.learners.sac import SACSettings
 from handrail.methods import Method
-from handrail.multipliers import Fixed, Ramp
+from handrail.multipliers import Controller, Fixed, Ramp
 from handrail.online import Alone, Online, OnlineSettings
 from handrail.online_methods import CVPO, IQL, Expert
+from handrail.pid import PID, PIDSettings
 from handrail.policies import MLPPolicy
 from handrail.progress import Watcher
 from handrail.runs import Run, read_metrics
@@ -78,6 +79,9 @@ def gold(demos: Path, guide: str, **changes) -> Method:
 METHODS = {
     "iql": lambda demos: from_scratch(),
     "iql with demos": lambda demos: from_scratch(demos=demos, pretrain=150),
+    "iql with demos, pid": lambda demos: from_scratch(
+        demos=demos, pretrain=50, multiplier="pid", cost_limit=1.0
+    ),
     "iql, few rows": lambda demos: from_scratch(online=replace(LOOP, buffer=60, normalise=False)),
     "expert": lambda demos: Expert(
         task=toy.ENDS,
@@ -90,6 +94,9 @@ METHODS = {
     "gold bc": lambda demos: gold(demos, "bc"),
     "gold bc, cvpo": lambda demos: gold(demos, "bc", backbone="cvpo", cvpo=SMALL_CVPO),
     "gold bc, pre-trained": lambda demos: gold(demos, "bc", pretrain=150),
+    "gold bc, adaptive": lambda demos: gold(
+        demos, "bc", multiplier="adaptive-pid", cost_limit=0.5, pid=PIDSettings(ki=0.3, delay=3)
+    ),
     "gold dt": lambda demos: gold(demos, "dt"),
     "gold dt, coin": lambda demos: gold(
         demos, "dt", guidance=GuidanceSettings("bernoulli_decay"), demonstration_share=0.0
@@ -151,9 +158,11 @@ def broken(method: Method, path: Path, reports: int) -> int:
     [
         ("iql", 1),
         ("iql with demos", 2),
+        ("iql with demos, pid", 2),
         ("iql, few rows", 2),
         ("expert", 2),
         ("gold bc", 1),
+        ("gold bc, adaptive", 1),
         ("gold bc, pre-trained", 2),
         ("gold dt", 2),
         ("gold dt, coin", 1),
@@ -234,7 +243,14 @@ def test_ctrl_c_stops_with_a_line_and_goes_on_in_the_same_bits(cache, tmp_path):
 class Spied:
     """A loop over IQL that ran to its end, with what each block acted by, learnt from, and left."""
 
-    def __init__(self, path: Path, weight: float = 0.5, warmup: int = 0, **changes):
+    def __init__(
+        self,
+        path: Path,
+        weight: float = 0.5,
+        warmup: int = 0,
+        controller: Controller | None = None,
+        **changes,
+    ):
         settings = replace(LOOP, block=60, evaluate_every=60, **changes)
         self.loop = loop = Online(
             Run.create(path, {"task": toy.TOY}),
@@ -242,18 +258,20 @@ class Spied:
             settings,
             make_env=lambda: envs.make(toy.TOY),
             behaviour=Alone(warmup, 1),
-            controller=Fixed(weight),
+            controller=controller or Fixed(weight),
             seed=0,
         )
         self.steps: list[int] = []
         self.acted: list[np.ndarray] = []
         self.batches: list[Any] = []
         self.left: list[np.ndarray] = []
+        self.weights: list[float] = []
         learn, collect = loop._learn, loop._collect
 
         def learning(batches, weight):
             result = learn(batches, weight)
             self.batches.append(batches)
+            self.weights.append(weight)
             self.left.append(np.asarray(result.actor))
             return result
 
@@ -303,6 +321,37 @@ def test_a_cost_weight_changes_what_is_learnt_and_nothing_that_is_stored(tmp_pat
     assert (cheap.left[-1] != dear.left[-1]).any()
     batch = dear.batches[0]
     np.testing.assert_array_equal(batch.shaped(5.0).reward, batch.reward - 5.0 * batch.cost)
+
+
+def test_a_controller_follows_the_cost_of_whole_training_episodes(tmp_path, monkeypatch):
+    judged = []
+    monkeypatch.setattr(
+        Alone, "observe", lambda self, episode, shaped, steps: judged.append(shaped)
+    )
+    pid = PID(0.5, weight=1.0, settings=PIDSettings(ki=0.3))
+    spied = Spied(tmp_path / "run", controller=pid, noise=2.0)
+    state, expected = pid.init(), []
+    for number, episode in enumerate(spied.episodes):
+        state = pid.update(state, episode.return_, episode.cost, 20 * number)
+        expected.append(state["weight"])
+    # Three of 20 steps end at once; a block learns by the weight that it began with.
+    assert spied.weights == expected[2:-1:3]
+    assert len(set(spied.weights)) == len(spied.weights)
+    # But stages of a curriculum are judged by the first weight, whatever it is by now.
+    assert judged == [episode.return_ - 1.0 * episode.cost for episode in spied.episodes]
+
+
+def test_a_controller_without_gains_is_the_fixed_weight(demos, tmp_path):
+    still = PIDSettings(kp=0.0, ki=0.0, kd=0.0)
+    runs = [
+        through(gold(demos, "bc", multiplier=name, pid=still), tmp_path / name)
+        for name in ("fixed", "pid", "adaptive-pid")
+    ]
+    fixed, *controlled = (kept(run) for run in runs)
+    learnt = {name for name in fixed if not name.startswith(("policy/card", "policy/policy"))}
+    assert {"metrics.csv", "policy/step-240/card.json"} < learnt
+    for other in controlled:  # the best evaluation may be another: it is judged by the limit
+        assert [name for name in learnt if other[name] != fixed[name]] == []
 
 
 @pytest.mark.parametrize("name", ["iql with demos", "gold dt"])

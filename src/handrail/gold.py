@@ -23,10 +23,10 @@ from handrail.errors import HandrailError
 from handrail.guidance import SCHEDULES, Guidance, GuidanceSettings
 from handrail.learners import bc, cvpo, iql
 from handrail.learners import decision_transformer as dt
-from handrail.methods import BC, DT, FromDemonstrations, Shaped
-from handrail.multipliers import Fixed, Unshaped
+from handrail.methods import BC, DT, FromDemonstrations
+from handrail.multipliers import Unshaped
 from handrail.online import Online, OnlineSettings, require_share
-from handrail.online_methods import OnlineMethod
+from handrail.online_methods import ShapedOnline
 from handrail.policies import MLPPolicy
 from handrail.policy_files import load_policy
 from handrail.progress import Watcher
@@ -35,7 +35,7 @@ from handrail.types import Policy
 
 
 @dataclass(frozen=True, kw_only=True)
-class GOLD(Shaped, OnlineMethod, FromDemonstrations):
+class GOLD(ShapedOnline, FromDemonstrations):
     """Guided online distillation: a guide learnt from demonstrations, a small student learnt
     online with the guide's help."""
 
@@ -73,6 +73,11 @@ class GOLD(Shaped, OnlineMethod, FromDemonstrations):
         require_share(self.demonstration_share, self.pretrain)
         if self.backbone not in ("iql", "cvpo"):
             raise HandrailError(f"backbone must be iql or cvpo, not {self.backbone!r}")
+        if self.backbone == "cvpo" and self.multiplier != "fixed":
+            raise HandrailError(
+                f"multiplier is {self.multiplier}, but backbone cvpo holds the cost limit itself; "
+                "leave --multiplier out, or take --backbone iql"
+            )
 
     def check(self) -> None:
         if self.guide in ("bc", "dt") or self.demonstration_share or self.pretrain:
@@ -135,7 +140,9 @@ class GOLD(Shaped, OnlineMethod, FromDemonstrations):
             self.online,
             make_env=lambda: envs.make(self.task),
             behaviour=Guidance(guide, schedule),
-            controller=Fixed(self.cost_weight)
+            controller=self.controller(
+                limit=self.limit(), fade_in=self.guidance.share * self.online.steps
+            )
             if self.backbone == "iql"
             else Unshaped(self.limit()),
             seed=self.seed,

@@ -2,7 +2,8 @@
 
 A controller is a frozen settings object with two pure functions: ``init() -> state`` and
 ``update(state, episode_return, episode_cost, steps) -> state``, called once a finished episode.
-Its state is a dict of JSON values whose ``"weight"`` is the one in force.
+Its state is a dict of JSON values whose ``"weight"`` is the one in force. Those that bring the
+cost to a limit by feedback are in ``handrail.pid``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ class Controller(Protocol):
     def update(self, state: State, episode_return: float, episode_cost: float, steps: int) -> State:
         """``steps`` counts environment steps since the run began."""
         ...
+
+
+def within_limit(return_: float, cost: float, cost_limit: float) -> tuple[float, ...]:
+    """A score: within the limit the larger return, beyond it the smaller cost."""
+    within = cost <= cost_limit * (1 + 1e-6)  # sums of float32
+    return (1.0, return_) if within else (0.0, -cost)
 
 
 @dataclass(frozen=True)
@@ -52,9 +59,7 @@ class Unshaped:
     """Of an episode's undiscounted cost."""
 
     def score(self, return_: float, cost: float) -> tuple[float, ...]:
-        """Within the limit the larger return, beyond it the smaller cost."""
-        within = cost <= self.cost_limit * (1 + 1e-6)  # sums of float32
-        return (1.0, return_) if within else (0.0, -cost)
+        return within_limit(return_, cost, self.cost_limit)
 
     def init(self) -> State:
         return {"weight": 0.0}

@@ -291,7 +291,9 @@ class Online:
         self._recent.append(episode)
         self.episodes += 1
         self.cumulative_cost += episode.cost
-        shaped = episode.return_ / float(self._unit) - self._weights["weight"] * episode.cost
+        # Stages of a curriculum are compared with each other: by one weight, the first.
+        weight = self.controller.init()["weight"]
+        shaped = episode.return_ / float(self._unit) - weight * episode.cost
         self.behaviour.observe(episode, shaped, self.steps)
         self._weights = self.controller.update(
             self._weights, episode.return_, episode.cost, self.steps

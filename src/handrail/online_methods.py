@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from tyro.conf import OmitArgPrefixes
 
 from handrail import envs
 from handrail.data import sources
+from handrail.errors import HandrailError
 from handrail.learners import cvpo, iql, sac
 from handrail.methods import InUnits, Method, Shaped
-from handrail.multipliers import Fixed, Ramp, Unshaped
+from handrail.multipliers import Controller, Ramp, Unshaped
 from handrail.online import Alone, Online, OnlineSettings, require_share
+from handrail.pid import MultiplierName, PIDSettings, controller
 from handrail.policies import MLPPolicy
 from handrail.progress import Watcher
 from handrail.runs import Run
@@ -31,7 +33,35 @@ class OnlineMethod(Method):
 
 
 @dataclass(frozen=True, kw_only=True)
-class IQL(Shaped, OnlineMethod):
+class ShapedOnline(Shaped, OnlineMethod):
+    """A method that learns online from the shaped reward, by a weight that may be controlled."""
+
+    multiplier: MultiplierName = "fixed"
+    """``fixed``: w is the cost weight throughout. ``pid``: w begins there and follows the cost of
+    training episodes towards the cost limit (Stooke et al. 2020); ``adaptive-pid``: with gains that
+    adapt too (Marvel's aPID). With these two the run ends in the student that earned most within
+    the limit."""
+    pid: PIDSettings = field(default_factory=PIDSettings)
+    """Of ``pid`` and ``adaptive-pid``."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.multiplier not in get_args(MultiplierName):
+            raise HandrailError(
+                f"multiplier must be fixed, pid or adaptive-pid, not {self.multiplier!r}"
+            )
+        self.controller(limit=self.cost_limit or 0.0)  # it refuses what contradicts it
+
+    def controller(self, *, limit: float, fade_in: float = 0.0) -> Controller:
+        """Of w. ``limit``: of an episode's cost; ``fade_in``: steps until it is in full force."""
+        weight = self.cost_weight
+        return controller(
+            self.multiplier, self.pid, weight=weight, cost_limit=limit, fade_in=fade_in
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class IQL(ShapedOnline):
     """Implicit Q-learning from scratch, or with --demos seeded with demonstrations."""
 
     name = "iql"
@@ -61,13 +91,14 @@ class IQL(Shaped, OnlineMethod):
     def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
         spec = self.spec()
         demonstrations = sources.read(self.demos).require(spec) if self.demos else None
+        warmup = 0 if self.demos else self.warmup
         online = Online(
             run,
             iql.learner(self.iql),
             self.online,
             make_env=lambda: envs.make(self.task),
-            behaviour=Alone(0 if self.demos else self.warmup, spec.action_size),
-            controller=Fixed(self.cost_weight),
+            behaviour=Alone(warmup, spec.action_size),
+            controller=self.controller(limit=self.limit(), fade_in=warmup),
             seed=self.seed,
             demonstrations=demonstrations,
             demonstration_share=self.demonstration_share if self.demos else 0.0,

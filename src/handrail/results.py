@@ -31,9 +31,15 @@ CURVE_COLUMNS = ("task", "method", "seed", "step", "return", "cost", "train_cost
 episodes up to it."""
 
 
-def append_row(file: Path, run: Run, report: dict[str, Any]) -> None:
+def append_row(
+    file: Path, run: Run, report: dict[str, Any], cost_limit: float | None = None
+) -> None:
     """Add the evaluation of a complete run to the table, in place of an earlier one of the same
     task, method, seed and settings.
+
+    Args:
+        cost_limit: what the evaluation was asked to judge by, in place of the run's own limit: it
+            stands in the row's settings then, so one run can be judged by several.
 
     Raises:
         HandrailError: the run is not complete, or the file is a table of another form.
@@ -42,6 +48,8 @@ def append_row(file: Path, run: Run, report: dict[str, Any]) -> None:
     if summary is None:
         raise HandrailError(f"{run.path} is not complete; `handrail resume {run.path}`")
     settings = {k: v for k, v in run.settings.items() if k not in ("task", "seed", "method")}
+    if cost_limit is not None:
+        settings["cost_limit"] = cost_limit
     row = {
         "task": report["task"],
         "method": report["method"],

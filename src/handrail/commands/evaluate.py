@@ -44,7 +44,7 @@ def evaluate_(
         cost_limit: of an episode, undiscounted; by default the run's, or else the task's.
         task: another task than the policy's own, of the same sizes.
         json: one JSON object instead of a table.
-        append: add a row to this table of results (CSV); a run's only.
+        append: add a row to this table of results (CSV); a run's only. One for each --cost-limit.
         video: film the first episode to this file (.mp4, .gif or .webp).
         paths: draw the ways of the first episodes, six at most, to this file (.png, .svg, .pdf);
             native tasks only.
@@ -53,6 +53,7 @@ def evaluate_(
         raise HandrailError(f"the cost limit is {cost_limit:g}; it must be 0 or more")
     if not path.exists():
         raise HandrailError(f"{path}: there is no such run, policy or data set")
+    asked = cost_limit
     run = Run.open(path) if (path / "settings.toml").is_file() else None
     if append is not None and run is None:
         raise HandrailError("--append takes a run: a policy alone does not say how it was made")
@@ -77,7 +78,7 @@ def evaluate_(
             method=method.label if method else path.name,
         )
     if run is not None and append is not None:
-        append_row(append, run, found)
+        append_row(append, run, found, asked)
     show(found, table(found), as_json=json)
     if shown is not None:
         shown.draw(found["episodes"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 import subprocess
 import sys
 import threading
@@ -107,10 +109,15 @@ class Ray:
         except ImportError as error:
             raise HandrailError("--ray needs Ray: pip install 'handrail[ray]'") from error
         try:
+            if match := re.fullmatch(r"(?:ray://)?(.+):(\d+)", address):
+                # Ray itself would try for minutes.
+                socket.create_connection((match[1], int(match[2])), timeout=10).close()
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, OverflowError, RuntimeError) as error:
             line = str(error).splitlines()[0]
-            raise HandrailError(f"no Ray cluster at {address!r}: {line}; `ray start`") from error
+            raise HandrailError(
+                f"no Ray cluster at {address!r} ({line}); `ray start --head` begins one"
+            ) from error
         self._ray = ray
         # Whatever the machine was at when it was lost, as often as it happens.
         self._launch = ray.remote(num_cpus=1, max_retries=-1)(launch)
