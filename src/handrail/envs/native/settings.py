@@ -138,8 +138,10 @@ def _level(agent: Agent, kind: Kind, level: int) -> Settings:
     return replace(settings, horizon=500, lidar_range=6.0, agent_keepout=0.0, agent_extents=0.8)
 
 
-GOLD_LAYOUT = 3
-"""Seed of the one layout of the ``gold`` presets (GOLD's code)."""
+GOLD_LAYOUT = {"Goal": 3, "Button": 3, "Push": 6}
+"""Seed of the one layout of the ``gold`` presets: 3 in GOLD's code, of another generator. Push's is
+the first of this one whose box lies within 1 m of the centre and can be pushed straight into the
+goal, 0.2 m clear of everything; in layout 3 it lies at the edge, behind a hazard."""
 
 
 def _gold(agent: Agent, kind: Kind) -> Settings:
@@ -161,7 +163,7 @@ def _gold(agent: Agent, kind: Kind) -> Settings:
         horizon=400,
         timestep={"Point": 0.006, "Car": 0.01}[agent],
         travel=0.3,
-        layout_seeds=(GOLD_LAYOUT,),
+        layout_seeds=(GOLD_LAYOUT[kind],),
         cost_limit=10.0,
     )
 
