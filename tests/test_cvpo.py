@@ -14,8 +14,9 @@ from scipy.special import logsumexp, softmax
 
 from handrail import training
 from handrail.errors import HandrailError
-from handrail.learners import cvpo
-from handrail.learners.cvpo import CVPOSettings, Dual
+from handrail.learners import cvpo, cvpo_dual
+from handrail.learners.cvpo import CVPOSettings
+from handrail.learners.cvpo_dual import Dual
 from handrail.networks import Actor
 from handrail.types import Batch
 
@@ -52,11 +53,11 @@ def test_dual_and_weights():
     q, qc = rng.normal(size=(2, B, M))
     dual = Dual(jnp.float32(0.4), jnp.float32(1.3))
     q32, qc32 = jnp.float32(q), jnp.float32(qc)
-    close(cvpo.dual_objective(dual, q32, qc32, 0.2, 0.1), objective(0.4, 1.3, q, qc, 0.2, 0.1))
-    close(cvpo.weights(dual, q32, qc32), softmax((q - 1.3 * qc) / 0.4, axis=1))
+    close(cvpo_dual.dual_objective(dual, q32, qc32, 0.2, 0.1), objective(0.4, 1.3, q, qc, 0.2, 0.1))
+    close(cvpo_dual.weights(dual, q32, qc32), softmax((q - 1.3 * qc) / 0.4, axis=1))
 
 
-SOLVE = jax.jit(cvpo.solve_dual, static_argnums=4)
+SOLVE = jax.jit(cvpo_dual.solve_dual, static_argnums=4)
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -76,7 +77,7 @@ def test_the_dual_is_solved_to_convergence(seed):
         return objective(*np.exp(x), q - q.mean(1, keepdims=True), qc, limit, 0.1)
 
     found = np.log([float(dual.eta), float(dual.lam)])
-    bounds = [np.log(cvpo.DUAL_RANGE)] * 2
+    bounds = [np.log(cvpo_dual.RANGE)] * 2
     starts = (found, [0, 0], np.log([size, 1e-3]), np.log([size + size_c, size / size_c]), [9, 9])
     best = min(float(minimize(g, s, method="L-BFGS-B", bounds=bounds).fun) for s in starts)
     assert g(found) <= best + 1e-4 * (abs(best) + 1e-3 * size)
@@ -88,14 +89,16 @@ def test_the_bounds_hold_at_the_solution():
     q, qc = rng.normal(size=(2, 300, 32)).astype(np.float32)
     start = Dual(jnp.float32(0.1), jnp.float32(0.1))
     dual, _ = SOLVE(start, q, qc, -0.1, 0.1)
-    p = np.asarray(cvpo.weights(dual, q, qc), float)
+    p = np.asarray(cvpo_dual.weights(dual, q, qc), float)
     assert (p * np.log(p * 32)).sum(1).mean() == pytest.approx(0.1, rel=1e-3)
     assert (p * qc).sum(1).mean() == pytest.approx(-0.1, abs=1e-3)
     free, _ = SOLVE(start, q, qc, 1.0, 0.1)  # nothing to pay for
-    assert free.lam == pytest.approx(cvpo.DUAL_RANGE[0])
+    assert free.lam == pytest.approx(cvpo_dual.RANGE[0])
     # Beyond reach: the cost alone counts.
     lost, _ = SOLVE(start, q, qc, -9.0, 0.1)
-    close(cvpo.weights(lost, q, qc), cvpo.weights(Dual(lost.eta, lost.lam), 0 * q, qc), 1e-2)
+    close(
+        cvpo_dual.weights(lost, q, qc), cvpo_dual.weights(Dual(lost.eta, lost.lam), 0 * q, qc), 1e-2
+    )
 
 
 def test_divergences():

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -22,13 +21,11 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from handrail.errors import HandrailError
+from handrail.learners.cvpo_dual import Dual, solve_dual, weights
 from handrail.learners.sac import critic_loss
 from handrail.networks import Actor, Critic, normal_log_density
 from handrail.training import Learner, Trained, check_ranges, polyak
 from handrail.types import Batch, Metrics, Spec
-
-DUAL_RANGE = (1e-6, 1e5)
-"""Of the E-step's eta and lambda (CVPO's code)."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +65,6 @@ class CVPOSettings:
         for name in ("epsilon", "epsilon_mean", "epsilon_std"):
             if not 0 < getattr(self, name) < math.inf:  # nor NaN
                 raise HandrailError(f"{name} is {getattr(self, name):g}; it must be above 0")
-
-
-class Dual(NamedTuple):
-    """What the E-step solves for."""
-
-    eta: Float[Array, ""]
-    """Temperature: of the KL bound."""
-    lam: Float[Array, ""]
-    """Multiplier of the cost limit."""
 
 
 class CVPOState(eqx.Module):
@@ -125,104 +113,6 @@ def discounted_limit(
     if discount == 1:
         return cost_limit
     return cost_limit * (1 - discount**horizon) / ((1 - discount) * horizon)
-
-
-# ---- E-step --------------------------------------------------------------------------------------
-
-
-def dual_objective(
-    dual: Dual,
-    q: Float[Array, "B M"],
-    qc: Float[Array, "B M"],
-    limit: Float[Array, ""] | float,
-    epsilon: float,
-) -> Float[Array, ""]:
-    """g(eta, lambda) = eta eps + lambda limit + eta E[log mean_a exp((Q - lambda Qc) / eta)], which
-    is convex. Eq. 9."""
-    z = (q - dual.lam * qc) / dual.eta
-    soft = jax.nn.logsumexp(z, axis=1) - jnp.log(q.shape[1])
-    return dual.eta * epsilon + dual.lam * limit + dual.eta * soft.mean()
-
-
-def weights(dual: Dual, q: Float[Array, "B M"], qc: Float[Array, "B M"]) -> Float[Array, "B M"]:
-    """The E-step's q(a|s): a softmax of (Q - lambda Qc) / eta over the actions. Eq. 8."""
-    return jax.nn.softmax((q - dual.lam * qc) / dual.eta, axis=1)
-
-
-def solve_dual(
-    start: Dual,
-    q: Float[Array, "B M"],
-    qc: Float[Array, "B M"],
-    limit: Float[Array, ""] | float,
-    epsilon: float,
-) -> tuple[Dual, Int[Array, ""]]:
-    """The minimum of the dual in ``DUAL_RANGE``, to convergence, and the iterations it took.
-
-    Newton's method in x = (log eta, log lambda) within a trust region. In the logarithms a convex g
-    keeps its one minimum but may bend downwards on the way; the gradient's size on the Hessian's
-    diagonal makes every direction one of descent, so a step that is short enough is accepted.
-    """
-    low, high = jnp.log(jnp.float32(DUAL_RANGE[0])), jnp.log(jnp.float32(DUAL_RANGE[1]))
-    limit = limit - qc.mean()
-    q = q - q.mean(1, keepdims=True)  # shifts g by a constant
-    qc = qc - qc.mean(1, keepdims=True)
-
-    def improved(carry):
-        at, radius, _, n = carry
-        step = at.newton * jnp.minimum(1.0, radius / jnp.abs(at.newton).max())
-        new = _Point.at(jnp.clip(at.x + step, low, high), q, qc, limit, epsilon, low, high)
-        # Up to rounding: far out g is large and nearly flat, and the way goes on.
-        better = new.value <= at.value + 1e-6 * jnp.abs(at.value)
-        moved = jnp.abs(new.x - at.x).max()
-        at = jax.tree.map(lambda a, b: jnp.where(better, b, a), at, new)
-        radius = jnp.where(better, jnp.minimum(2 * radius, 2.0), moved / 4)
-        return at, radius, moved, n + 1
-
-    first = _Point.at(jnp.log(jnp.stack(start)), q, qc, limit, epsilon, low, high)
-    at, _, _, n = jax.lax.while_loop(
-        lambda carry: (carry[2] > 1e-4) & (carry[3] < 100),
-        improved,
-        (first, jnp.float32(2.0), jnp.float32(jnp.inf), jnp.int32(0)),
-    )
-    return Dual(jnp.exp(at.x[0]), jnp.exp(at.x[1])), n
-
-
-class _Point(NamedTuple):
-    """Where the search for the dual's minimum stands."""
-
-    x: Float[Array, " 2"]
-    value: Float[Array, ""]
-    newton: Float[Array, " 2"]
-
-    @classmethod
-    def at(cls, x, q, qc, limit, epsilon, low, high) -> _Point:
-        """``q`` and ``qc`` have mean 0 over the actions; ``limit`` is what the mean of Qc leaves.
-
-        With p the weights and z = Q - lambda Qc: dg/d eta = eps - E[KL(p || uniform)], dg/d lambda
-        = limit - E_p[Qc]; second derivatives are variances and the covariance of z and Qc under p.
-        By the chain rule a derivative by log eta has a factor eta, one by log lambda one of lambda.
-        """
-        eta, lam = jnp.exp(x[0]), jnp.exp(x[1])
-        z = q - lam * qc
-        soft = jax.nn.logsumexp(z / eta, axis=1, keepdims=True)
-        log_p = z / eta - soft
-        p = jnp.exp(log_p)
-        log_m = jnp.log(q.shape[1])
-        qc_p = (p * qc).sum(1, keepdims=True)
-        z_off, qc_off = z - (p * z).sum(1, keepdims=True), qc - qc_p
-        kl = (p * log_p).sum(1).mean() + log_m
-        g = jnp.stack([eta * (epsilon - kl), lam * (limit - qc_p.mean())])
-        # One at its bound that would leave it stays, and the other moves alone.
-        stuck = ((x < low + 1e-5) & (g > 0)) | ((x > high - 1e-5) & (g < 0))
-        g = jnp.where(stuck, 0.0, g)
-        of_eta = (p * z_off**2).sum(1).mean() / eta + jnp.abs(g[0]) + 1e-12
-        of_lam = (p * qc_off**2).sum(1).mean() * lam**2 / eta + jnp.abs(g[1]) + 1e-12
-        # d^2 g / (d eta d lambda) = Cov_p(z, Qc) / eta^2
-        both = (p * z_off * qc_off).sum(1).mean() * lam / eta
-        both = jnp.where(stuck.any(), 0.0, both)
-        newton = jnp.stack([both * g[1] - of_lam * g[0], both * g[0] - of_eta * g[1]])
-        value = eta * (epsilon + soft.mean() - log_m) + lam * limit
-        return cls(x, value, newton / (of_eta * of_lam - both**2))
 
 
 # ---- M-step --------------------------------------------------------------------------------------
