@@ -16,10 +16,11 @@ import jax
 import numpy as np
 
 from handrail import envs
+from handrail.behaviour import Alone
 from handrail.data.replay import Replay
 from handrail.learners import iql
 from handrail.multipliers import Fixed
-from handrail.online import Alone, Online, OnlineSettings
+from handrail.online import Online, OnlineSettings
 from handrail.policies import MLPPolicy
 from handrail.progress import Watcher
 from handrail.rollout import Rollout, episode_seed

@@ -13,6 +13,7 @@ import pytest
 import toy
 
 from handrail import envs
+from handrail.behaviour import Alone
 from handrail.data.replay import Replay
 from handrail.errors import Stopped
 from handrail.gold import GOLD
@@ -24,7 +25,7 @@ from handrail.learners.decision_transformer import DTSettings
 from handrail.learners.sac import SACSettings
 from handrail.methods import Method
 from handrail.multipliers import Controller, Fixed, Ramp
-from handrail.online import Alone, Online, OnlineSettings
+from handrail.online import Online, OnlineSettings
 from handrail.online_methods import CVPO, IQL, Expert
 from handrail.pid import PID, PIDSettings
 from handrail.policies import MLPPolicy

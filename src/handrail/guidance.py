@@ -232,7 +232,7 @@ class guided:
 
 
 class Guidance:
-    """The ``online.Behaviour`` of GOLD: a guide, a schedule, and the schedule's state."""
+    """The ``behaviour.Behaviour`` of GOLD: a guide, a schedule, and the schedule's state."""
 
     def __init__(self, guide: Policy, schedule: Schedule):
         self._guide, self._schedule = guide, schedule

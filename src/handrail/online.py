@@ -10,25 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
 
+from handrail.behaviour import Behaviour
 from handrail.data.episodes import Episode, Episodes
 from handrail.data.replay import Replay
 from handrail.data.windows import Normaliser
 from handrail.envs.cmdp import CMDP
 from handrail.errors import HandrailError, Stopped
 from handrail.multipliers import Controller
-from handrail.policies import HeldRandom, MLPPolicy
+from handrail.policies import MLPPolicy
 from handrail.policy_files import save_policy
 from handrail.progress import Watcher
 from handrail.rollout import Rollout, episode_seed, play
 from handrail.runs import Run
 from handrail.training import Learner, block, pack, unpack
-from handrail.types import Batch, Metrics, Policy
+from handrail.types import Batch, Metrics
 
 VALIDATION_SEED = 500
 """Episodes that watch the training start here: apart from training and from evaluation seeds."""
@@ -99,57 +100,6 @@ def require_share(demonstration_share: float, pretrain: int) -> None:
         )
     if pretrain < 0:
         raise HandrailError(f"pretrain is {pretrain}; it must be 0 or more")
-
-
-class Behaviour(Protocol):
-    """Who acts while the student learns. Its state is a dict of JSON values."""
-
-    state: dict[str, Any]
-
-    def policy(self, student: MLPPolicy, steps: int) -> Policy:
-        """Who acts in the block that begins at ``steps``. Carries must fit from block to block."""
-        ...
-
-    def observe(self, episode: Episode, shaped_return: float, steps: int) -> None:
-        """Called once for each finished training episode."""
-        ...
-
-    def metrics(self, steps: int, carry: Any) -> Metrics:
-        """``carry`` is the policy's, after the block that ended at ``steps``."""
-        ...
-
-
-@dataclass
-class Alone:
-    """The student acts, after ``warmup`` steps of held random actions."""
-
-    warmup: int
-    action_size: int
-    state: dict[str, Any] = field(default_factory=dict)
-
-    def policy(self, student: MLPPolicy, steps: int) -> Policy:
-        return _WarmUp(HeldRandom(self.action_size), student, steps < self.warmup)
-
-    def observe(self, episode: Episode, shaped_return: float, steps: int) -> None:
-        pass
-
-    def metrics(self, steps: int, carry: Any) -> Metrics:
-        return {}
-
-
-@dataclass(frozen=True)
-class _WarmUp:
-    random: HeldRandom
-    student: MLPPolicy
-    warm: bool
-
-    def initial(self, batch: int) -> Any:
-        return self.random.initial(batch)
-
-    def act(self, carry, step, draws):
-        if self.warm:
-            return self.random.act(carry, step, draws)
-        return self.student.act(None, step, draws)[0], carry
 
 
 class Online:

@@ -9,12 +9,13 @@ from typing import Any, ClassVar, get_args
 from tyro.conf import OmitArgPrefixes
 
 from handrail import envs
+from handrail.behaviour import Alone
 from handrail.data import sources
 from handrail.errors import HandrailError
 from handrail.learners import cvpo, iql, sac
 from handrail.methods import InUnits, Method, Shaped
 from handrail.multipliers import Controller, Ramp, Unshaped
-from handrail.online import Alone, Online, OnlineSettings, require_share
+from handrail.online import Online, OnlineSettings, require_share
 from handrail.pid import MultiplierName, PIDSettings, controller
 from handrail.policies import MLPPolicy
 from handrail.progress import Watcher

@@ -1,0 +1,61 @@
+"""Who acts while a student learns; GOLD's guidance is one, in ``handrail.guidance``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from handrail.data.episodes import Episode
+from handrail.policies import HeldRandom, MLPPolicy
+from handrail.types import Metrics, Policy
+
+
+class Behaviour(Protocol):
+    """Who acts while the student learns. Its state is a dict of JSON values."""
+
+    state: dict[str, Any]
+
+    def policy(self, student: MLPPolicy, steps: int) -> Policy:
+        """Who acts in the block that begins at ``steps``. Carries must fit from block to block."""
+        ...
+
+    def observe(self, episode: Episode, shaped_return: float, steps: int) -> None:
+        """Called once for each finished training episode."""
+        ...
+
+    def metrics(self, steps: int, carry: Any) -> Metrics:
+        """``carry`` is the policy's, after the block that ended at ``steps``."""
+        ...
+
+
+@dataclass
+class Alone:
+    """The student acts, after ``warmup`` steps of held random actions."""
+
+    warmup: int
+    action_size: int
+    state: dict[str, Any] = field(default_factory=dict)
+
+    def policy(self, student: MLPPolicy, steps: int) -> Policy:
+        return _WarmUp(HeldRandom(self.action_size), student, steps < self.warmup)
+
+    def observe(self, episode: Episode, shaped_return: float, steps: int) -> None:
+        pass
+
+    def metrics(self, steps: int, carry: Any) -> Metrics:
+        return {}
+
+
+@dataclass(frozen=True)
+class _WarmUp:
+    random: HeldRandom
+    student: MLPPolicy
+    warm: bool
+
+    def initial(self, batch: int) -> Any:
+        return self.random.initial(batch)
+
+    def act(self, carry, step, draws):
+        if self.warm:
+            return self.random.act(carry, step, draws)
+        return self.student.act(None, step, draws)[0], carry
