@@ -121,6 +121,23 @@ def test_a_name_holds_the_content(definition, tmp_path, stages):
     assert {key[0] for key, as_before in same.items() if as_before} == {"IQL", EXPERT}
 
 
+def test_a_setting_that_is_not_read_is_no_content(definition, tmp_path, stages):
+    """GOLD by IQL carries CVPO's settings, and those of a guide that it does not fit."""
+
+    def gold(change: str) -> str:
+        definition.write_text(DEFINITION.replace("pretrain = 10,", f"pretrain = 10, {change},"))
+        table = plans.read(str(definition))
+        part = plans.plan(table, tmp_path / "out", methods=["GOLD (BC-IQL)"], seeds=1)
+        return part[-1].path.name
+
+    plain = gold("episodes = 7")  # of an expert that is not asked to play
+    assert gold("cvpo = { actions = 7 }") == plain
+    assert gold("bc = { updates = 7 }") == plain
+    assert gold("pid = { ki = 7.0 }") == plain
+    assert gold("cost_weight = 7.0") != plain
+    assert gold('multiplier = "pid"') != plain
+
+
 def test_a_part_of_a_table(definition, tmp_path):
     table = plans.read(str(definition))
     part = plans.plan(

@@ -79,6 +79,11 @@ class GOLD(ShapedOnline, FromDemonstrations):
                 "leave --multiplier out, or take --backbone iql"
             )
 
+    def unread(self) -> set[str]:
+        other = "cvpo" if self.backbone == "iql" else "iql"
+        guides = {"bc", "dt"} - {self.guide}
+        return super().unread() | {other} | guides
+
     def check(self) -> None:
         if self.guide in ("bc", "dt") or self.demonstration_share or self.pretrain:
             super().check()

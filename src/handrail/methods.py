@@ -103,6 +103,10 @@ class Method(ABC):
         del settings["out"]
         return settings
 
+    def unread(self) -> set[str]:
+        """Settings that change nothing, the others being what they are."""
+        return set()
+
     def check(self) -> None:
         """Raise a HandrailError where a setting contradicts another or names what is not there."""
         self.spec()
@@ -130,6 +134,9 @@ class FromDemonstrations(Method):
         super().__post_init__()
         if self.episodes < 1:
             raise HandrailError(f"{self.episodes} episodes: ask for 1 or more")
+
+    def unread(self) -> set[str]:
+        return super().unread() | ({"episodes"} if self.demos else set())
 
     def check(self) -> None:
         super().check()

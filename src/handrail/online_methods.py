@@ -53,6 +53,9 @@ class ShapedOnline(Shaped, OnlineMethod):
             )
         self.controller(limit=self.cost_limit or 0.0)  # it refuses what contradicts it
 
+    def unread(self) -> set[str]:
+        return super().unread() | ({"pid"} if self.multiplier == "fixed" else set())
+
     def controller(self, *, limit: float, fade_in: float = 0.0) -> Controller:
         """Of w. ``limit``: of an episode's cost; ``fade_in``: steps until it is in full force."""
         weight = self.cost_weight
@@ -79,6 +82,10 @@ class IQL(ShapedOnline):
     @property
     def label(self) -> str:
         return "IQL (demos)" if self.demos else "IQL"
+
+    def unread(self) -> set[str]:
+        without = {"pretrain", "demonstration_share"}
+        return super().unread() | ({"warmup"} if self.demos else without)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -134,18 +141,23 @@ class CVPO(InUnits, OnlineMethod):
     name = "cvpo"
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "official": {
-            "cvpo": cvpo.CVPOSettings(actor_rate=2e-3, critic_rate=1e-3, slack=0.0),
+            "cvpo": cvpo.CVPOSettings(actor_rate=2e-3, actions=32, tau=0.005, slack=0.0),
             "online": _EPOCHS,
         },
         # Slower networks, and a limit of 30 that falls to 10.
         "gold": {
-            "cvpo": cvpo.CVPOSettings(slack=2.0, slack_updates=213_000),
+            "cvpo": cvpo.CVPOSettings(
+                actor_rate=3e-4, critic_rate=3e-4, actions=32, tau=0.005, slack_updates=213_000
+            ),
             "online": _EPOCHS,
         },
     }
     warmup: int = 5000
     """Steps of held random actions before the student acts."""
     cvpo: OmitArgPrefixes[cvpo.CVPOSettings] = field(default_factory=cvpo.CVPOSettings)
+    online: OmitArgPrefixes[OnlineSettings] = field(
+        default_factory=lambda: OnlineSettings(updates_per_step=0.25, batch=128)
+    )
 
     def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
         spec, limit = self.spec(), self.limit()

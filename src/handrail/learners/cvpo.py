@@ -32,13 +32,13 @@ from handrail.types import Batch, Metrics, Spec
 class CVPOSettings:
     """Settings of CVPO; the source stands beside each default."""
 
-    actor_rate: float = 3e-4
-    """Adam's of the policy, per M-step (GOLD's code; CVPO's 0.002, on Circle 0.0064)."""
-    critic_rate: float = 3e-4
-    """Adam's of the critics, per update (GOLD's code; CVPO's 0.001)."""
-    actions: int = 32
-    """Actions of the old policy at each state, among which the E-step chooses (GOLD's code, CVPO on
-    Button; on Circle 64)."""
+    actor_rate: float = 1e-3
+    """Adam's of the policy, per M-step (CVPO's code: 0.002, on Circle 0.0064; GOLD's: 3e-4)."""
+    critic_rate: float = 1e-3
+    """Adam's of the critics, per update (CVPO's code; GOLD's: 3e-4)."""
+    actions: int = 16
+    """Actions of the old policy at each state, among which the E-step chooses; an update takes time
+    in proportion (GOLD's code, CVPO on Button: 32; on Circle 64)."""
     m_steps: int = 6
     """Gradient steps of the policy for each E-step (GOLD's code, CVPO on Button; on Circle 29)."""
     epsilon: float = 0.1
@@ -49,8 +49,9 @@ class CVPOSettings:
     """M-step: bound of the KL that the change of the deviation makes (both)."""
     discount: float = 0.99
     """Per step, of reward and of cost (both)."""
-    tau: float = 0.005
-    """Polyak rate of the target critics and of the old policy, per update (CVPO's code)."""
+    tau: float = 0.02
+    """Polyak rate of the target critics and of the old policy, per update (CVPO's code: 0.005, with
+    more updates)."""
     hidden: tuple[int, ...] = (256, 256)
     """Units of each hidden layer, of every network (both)."""
     slack: float = 2.0

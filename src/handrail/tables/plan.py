@@ -1,8 +1,8 @@
 """A table's definition -> its stages: experts, demonstrations, runs, each made once.
 
-A stage lies under a name that holds a digest of everything it is made from (its settings, defaults
-included, and the names of the stages it needs), so whatever has the same content is shared, and
-whatever changes is made anew beside the old.
+A stage lies under a name that holds a digest of everything it is made from (the settings that it
+reads, defaults included, and the names of the stages it needs), so whatever has the same content is
+shared, and whatever changes is made anew beside the old.
 """
 
 from __future__ import annotations
@@ -251,8 +251,10 @@ class _Planner:
             online = {**self.table.online, **own, **settings.get("online", {}), **self.online}
             settings = {**settings, "online": online}
         stated = _with_defaults(METHODS[name], {**settings, "task": task, "seed": seed})
-        resolved = _plain(build(METHODS[name], stated, Path("the table")).settings())
-        path = self._place(task) / f"{_slug(label)}-{seed}-{_digest(_named(resolved))}"
+        method = build(METHODS[name], stated, Path("the table"))
+        resolved = _plain(method.settings())
+        content = {k: v for k, v in _named(resolved).items() if k not in method.unread()}
+        path = self._place(task) / f"{_slug(label)}-{seed}-{_digest(content)}"
         paths = tuple(stage.path for stage in needs)
         return self._keep(Stage(path, task, label, seed, resolved, paths, self.table.evaluate))
 
