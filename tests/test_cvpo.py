@@ -57,12 +57,13 @@ def test_dual_and_weights():
     close(cvpo_dual.weights(dual, q32, qc32), softmax((q - 1.3 * qc) / 0.4, axis=1))
 
 
-SOLVE = jax.jit(cvpo_dual.solve_dual, static_argnums=4)
+SOLVE = jax.jit(cvpo_dual.solve_dual, static_argnums=(4, 5))
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_the_dual_is_solved_to_convergence(seed):
-    """As low as SciPy's best of several starts: any scale, limits slack, tight and out of reach."""
+    """As low as SciPy's best of several starts: any scale, limits slack, tight and out of reach,
+    the multiplier bounded and not."""
     rng = np.random.default_rng(seed)
     shape = [(1, 4), (7, 2), (60, 32)][seed % 3]
     size, size_c = 10 ** rng.uniform(-3, 3, 2)
@@ -70,14 +71,16 @@ def test_the_dual_is_solved_to_convergence(seed):
     qc = size_c * np.abs(rng.normal(size=shape)) - rng.choice([0, 0.9]) * q * size_c / size
     limit = qc.mean() + size_c * float(rng.choice([-5, -0.3, -0.05, 0, 1]))
     start = Dual(*(jnp.float32(x) for x in 10 ** rng.uniform(-4, 4, 2)))
-    dual, iterations = SOLVE(start, jnp.float32(q), jnp.float32(qc), limit, 0.1)
+    most = [1e5, size / size_c][seed % 2]
+    dual, iterations = SOLVE(start, jnp.float32(q), jnp.float32(qc), limit, 0.1, most)
     assert iterations < 100
+    assert dual.lam <= most * (1 + 1e-5)
 
     def g(x):
         return objective(*np.exp(x), q - q.mean(1, keepdims=True), qc, limit, 0.1)
 
     found = np.log([float(dual.eta), float(dual.lam)])
-    bounds = [np.log(cvpo_dual.RANGE)] * 2
+    bounds = [np.log(cvpo_dual.RANGE), np.log([cvpo_dual.RANGE[0], most])]
     starts = (found, [0, 0], np.log([size, 1e-3]), np.log([size + size_c, size / size_c]), [9, 9])
     best = min(float(minimize(g, s, method="L-BFGS-B", bounds=bounds).fun) for s in starts)
     assert g(found) <= best + 1e-4 * (abs(best) + 1e-3 * size)
@@ -99,6 +102,8 @@ def test_the_bounds_hold_at_the_solution():
     close(
         cvpo_dual.weights(lost, q, qc), cvpo_dual.weights(Dual(lost.eta, lost.lam), 0 * q, qc), 1e-2
     )
+    dear, _ = SOLVE(start, q, qc, -9.0, 0.1, 2.0)  # what it may cost is bounded
+    assert dear.lam == pytest.approx(2.0)
 
 
 def test_divergences():
@@ -257,6 +262,7 @@ def test_probe_a_random_cost_is_not_made_smaller():
         ({"epsilon": 0.0}, "epsilon is 0; it must be above 0"),
         ({"epsilon_std": float("nan")}, "epsilon_std is nan"),
         ({"actor_rate": -1e-3}, "actor_rate is -0.001"),
+        ({"largest_multiplier": 0.0}, "largest_multiplier is 0; it must be above 0"),
         ({"slack": -1.0}, "slack is -1"),
         ({"slack_updates": 0}, "slack_updates is 0"),
     ],

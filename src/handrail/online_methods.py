@@ -141,13 +141,24 @@ class CVPO(InUnits, OnlineMethod):
     name = "cvpo"
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "official": {
-            "cvpo": cvpo.CVPOSettings(actor_rate=2e-3, actions=32, tau=0.005, slack=0.0),
+            "cvpo": cvpo.CVPOSettings(
+                actor_rate=2e-3,
+                critic_rate=1e-3,
+                actions=32,
+                tau=0.005,
+                largest_multiplier=1e5,
+                slack=0.0,
+            ),
             "online": _EPOCHS,
         },
         # Slower networks, and a limit of 30 that falls to 10.
         "gold": {
             "cvpo": cvpo.CVPOSettings(
-                actor_rate=3e-4, critic_rate=3e-4, actions=32, tau=0.005, slack_updates=213_000
+                actor_rate=3e-4,
+                actions=32,
+                tau=0.005,
+                largest_multiplier=1e5,
+                slack_updates=213_000,
             ),
             "online": _EPOCHS,
         },

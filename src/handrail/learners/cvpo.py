@@ -34,8 +34,8 @@ class CVPOSettings:
 
     actor_rate: float = 1e-3
     """Adam's of the policy, per M-step (CVPO's code: 0.002, on Circle 0.0064; GOLD's: 3e-4)."""
-    critic_rate: float = 1e-3
-    """Adam's of the critics, per update (CVPO's code; GOLD's: 3e-4)."""
+    critic_rate: float = 3e-4
+    """Adam's of the critics, per update (GOLD's code; CVPO's: 0.001)."""
     actions: int = 16
     """Actions of the old policy at each state, among which the E-step chooses; an update takes time
     in proportion (GOLD's code, CVPO on Button: 32; on Circle 64)."""
@@ -49,11 +49,15 @@ class CVPOSettings:
     """M-step: bound of the KL that the change of the deviation makes (both)."""
     discount: float = 0.99
     """Per step, of reward and of cost (both)."""
-    tau: float = 0.02
+    tau: float = 0.01
     """Polyak rate of the target critics and of the old policy, per update (CVPO's code: 0.005, with
     more updates)."""
     hidden: tuple[int, ...] = (256, 256)
     """Units of each hidden layer, of every network (both)."""
+    largest_multiplier: float = 10.0
+    """Of the cost limit, in reward units per unit of cost, above 1e-6. A batch whose limit no
+    policy within the KL ball meets drives lambda there. At CVPO's 1e5 such a batch teaches nothing
+    but cost, and they are many near the limit; any bound above the limit's true price will do."""
     slack: float = 2.0
     """Times the cost limit, added to it at the start; falls as exp(-5 n / slack_updates). A limit
     that is met from the first step on teaches to stand still (GOLD's code: 20 on a limit of 10;
@@ -63,7 +67,7 @@ class CVPOSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        for name in ("epsilon", "epsilon_mean", "epsilon_std"):
+        for name in ("epsilon", "epsilon_mean", "epsilon_std", "largest_multiplier"):
             if not 0 < getattr(self, name) < math.inf:  # nor NaN
                 raise HandrailError(f"{name} is {getattr(self, name):g}; it must be above 0")
 
@@ -184,7 +188,9 @@ def update(
     qc = state.cost_target(*among).mean(0).reshape(n, m)
     slack = settings.slack * jnp.exp(-5 * state.updates / settings.slack_updates)
     limit = discounted_limit(cost_limit * (1 + slack), settings.discount, spec.horizon)
-    dual, iterations = solve_dual(state.dual, q, qc, limit, settings.epsilon)
+    dual, iterations = solve_dual(
+        state.dual, q, qc, limit, settings.epsilon, settings.largest_multiplier
+    )
     p = weights(dual, q, qc)
 
     # M-steps, the multipliers of the two KL bounds moved after each.

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 RANGE = (1e-6, 1e5)
-"""Of eta and lambda (CVPO's code)."""
+"""Of eta and, below its own largest, of lambda (CVPO's code)."""
 LOW, HIGH = math.log(RANGE[0]), math.log(RANGE[1])
 
 
@@ -51,13 +51,16 @@ def solve_dual(
     qc: Float[Array, "B M"],
     limit: Float[Array, ""] | float,
     epsilon: float,
+    most: float = RANGE[1],
 ) -> tuple[Dual, Int[Array, ""]]:
-    """The minimum of the dual in ``RANGE``, to convergence, and the iterations it took.
+    """The minimum of the dual in ``RANGE``, lambda at most ``most``, to convergence, and the
+    iterations it took.
 
     Newton's method in x = (log eta, log lambda) within a trust region. In the logarithms a convex g
     keeps its one minimum but may bend downwards on the way; the gradient's size on the Hessian's
     diagonal makes every direction one of descent, so a step that is short enough is accepted.
     """
+    high = jnp.array([HIGH, math.log(most)])
     limit = limit - qc.mean()
     q = q - q.mean(1, keepdims=True)  # shifts g by a constant
     qc = qc - qc.mean(1, keepdims=True)
@@ -65,7 +68,7 @@ def solve_dual(
     def improved(carry):
         at, radius, _, n = carry
         step = at.newton * jnp.minimum(1.0, radius / jnp.abs(at.newton).max())
-        new = _Point.at(jnp.clip(at.x + step, LOW, HIGH), q, qc, limit, epsilon)
+        new = _Point.at(jnp.clip(at.x + step, LOW, high), q, qc, limit, epsilon, high)
         # Up to rounding: far out g is large and nearly flat, and the way goes on.
         better = new.value <= at.value + 1e-6 * jnp.abs(at.value)
         moved = jnp.abs(new.x - at.x).max()
@@ -73,7 +76,8 @@ def solve_dual(
         radius = jnp.where(better, jnp.minimum(2 * radius, 2.0), moved / 4)
         return at, radius, moved, n + 1
 
-    first = _Point.at(jnp.log(jnp.stack(start)), q, qc, limit, epsilon)
+    begin = jnp.clip(jnp.log(jnp.stack(start)), LOW, high)
+    first = _Point.at(begin, q, qc, limit, epsilon, high)
     at, _, _, n = jax.lax.while_loop(
         lambda carry: (carry[2] > 1e-4) & (carry[3] < 100),
         improved,
@@ -90,7 +94,7 @@ class _Point(NamedTuple):
     newton: Float[Array, " 2"]
 
     @classmethod
-    def at(cls, x, q, qc, limit, epsilon) -> _Point:
+    def at(cls, x, q, qc, limit, epsilon, high) -> _Point:
         """``q`` and ``qc`` have mean 0 over the actions; ``limit`` is what the mean of Qc leaves.
 
         With p the weights and z = Q - lambda Qc: dg/d eta = eps - E[KL(p || uniform)], dg/d lambda
@@ -106,7 +110,7 @@ class _Point(NamedTuple):
         kl = (p * log_p).sum(1).mean() + jnp.log(q.shape[1])
         g = jnp.stack([eta * (epsilon - kl), lam * (limit - qc_p.mean())])
         # One at its bound that would leave it stays, and the other moves alone.
-        stuck = ((x < LOW + 1e-5) & (g > 0)) | ((x > HIGH - 1e-5) & (g < 0))
+        stuck = ((x < LOW + 1e-5) & (g > 0)) | ((x > high - 1e-5) & (g < 0))
         g = jnp.where(stuck, 0.0, g)
         of_eta = (p * z_off**2).sum(1).mean() / eta + jnp.abs(g[0]) + 1e-12
         of_lam = (p * qc_off**2).sum(1).mean() * lam**2 / eta + jnp.abs(g[1]) + 1e-12
