@@ -164,10 +164,54 @@ def test_golds_table_is_whole():
         assert stage.method().seed == stage.seed
 
 
+def test_what_golds_table_shares_with_other_tables_keeps_its_name():
+    """A new setting with its default is no new content: what is made stays made."""
+    at_first = {
+        "demonstrations-49212b35.hdf5", "bc-0-865efc9f", "dt-0-d56f8f09", "gold-dt-iql-0-6e7c4134"
+    }  # fmt: skip
+    planned = plans.plan(plans.read("gold"), Path("x"), tasks=["native/PointGoal1-gold"], seeds=1)
+    assert at_first <= {stage.path.name for stage in planned}
+
+
+def test_the_table_of_guides_adds_those_of_mediocre_demonstrations_to_golds():
+    table = plans.read("guides")
+    stages = plans.plan(table, Path("x"))
+    gold = {stage.path: stage for stage in plans.plan(plans.read("gold"), Path("x"))}
+    assert {s.label for s in stages if s.path not in gold} == {
+        DEMONSTRATIONS, *(row.label for row in table.method if row.level == "medium")
+    }  # fmt: skip
+    assert all(gold.get(stage.path, stage) == stage for stage in stages)
+    assert len(list(plans.cells(stages))) == 4 * 8 * 3
+    by_path = {stage.path: stage for stage in stages}
+    for stage in plans.cells(stages):
+        # A student has the demonstrations of its guide, of the level that its label says.
+        demos, *guide = (by_path[path] for path in stage.needs)
+        level = "medium" if "medium" in stage.label else "expert"
+        assert Path(demos.settings["policy"]).parts[-2:] == (stage.task.replace("/", "-"), level)
+        assert [g.needs for g in guide] == [(demos.path,) for _ in guide]
+        assert [g.seed for g in guide] == ([stage.seed] if "GOLD" in stage.label else [])
+
+
+def test_a_level_that_is_not_shipped_is_told(definition):
+    medium = DEFINITION.replace("demos = true", 'demos = true\nlevel = "medium"')
+    definition.write_text(medium)
+    table = plans.read(str(definition))
+    with pytest.raises(HandrailError, match=f"no medium expert is shipped for {toy.TOY}; leave"):
+        plans.plan(table, Path("x"))
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [
         (("evaluate = 3", "evaluates = 3"), "unknown 'evaluates'"),
+        (
+            ('name = "bc"', 'name = "bc"\nlevel = "novice"'),
+            "the level of 'BC' is 'novice'; there are: expert, medium",
+        ),
+        (
+            ('name = "iql"', 'name = "iql"\nlevel = "medium"'),
+            "'IQL' has a level and no demonstrations; say demos = true",
+        ),
         (('name = "bc"', 'name = "bcc"'), "unknown method 'bcc'"),
         (("hidden = [8], updates", "hiden = [8], updates"), "unknown setting 'hiden'"),
         (('guide = "BC"', 'guide = "DT"'), "the guide of 'GOLD (BC-IQL)' is no row: 'DT'"),
@@ -383,6 +427,15 @@ def test_the_board(stages, tmp_path):
         "toy:ToyEnds-v0": ["0/2", "0/2", "✗0/2", "0/2"],
     }
     assert lines[-1].rstrip() == f"▸ GOLD (BC-IQL) on {toy.TOY}, seed 0: 50%"
+
+
+@pytest.mark.parametrize("name", ["gold", "guides"])
+def test_the_boards_of_the_shipped_tables_fit_80_columns(name):
+    from rich.console import Console
+
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(render(Progress(plans.plan(plans.read(name), Path("x")))))
+    assert "…" not in console.export_text()
 
 
 # ---- on a cluster --------------------------------------------------------------------------------
