@@ -164,15 +164,6 @@ def test_golds_table_is_whole():
         assert stage.method().seed == stage.seed
 
 
-def test_what_golds_table_shares_with_other_tables_keeps_its_name():
-    """A new setting with its default is no new content: what is made stays made."""
-    at_first = {
-        "demonstrations-49212b35.hdf5", "bc-0-865efc9f", "dt-0-d56f8f09", "gold-dt-iql-0-6e7c4134"
-    }  # fmt: skip
-    planned = plans.plan(plans.read("gold"), Path("x"), tasks=["native/PointGoal1-gold"], seeds=1)
-    assert at_first <= {stage.path.name for stage in planned}
-
-
 def test_the_table_of_guides_adds_those_of_mediocre_demonstrations_to_golds():
     table = plans.read("guides")
     stages = plans.plan(table, Path("x"))
@@ -190,6 +181,11 @@ def test_the_table_of_guides_adds_those_of_mediocre_demonstrations_to_golds():
         assert Path(demos.settings["policy"]).parts[-2:] == (stage.task.replace("/", "-"), level)
         assert [g.needs for g in guide] == [(demos.path,) for _ in guide]
         assert [g.seed for g in guide] == ([stage.seed] if "GOLD" in stage.label else [])
+
+
+def test_the_level_that_is_the_default_makes_no_new_name(definition, tmp_path, stages):
+    definition.write_text(DEFINITION.replace("demos = true", 'demos = true\nlevel = "expert"'))
+    assert plans.plan(plans.read(str(definition)), tmp_path / "out") == stages
 
 
 def test_a_level_that_is_not_shipped_is_told(definition):
