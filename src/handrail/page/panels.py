@@ -23,6 +23,8 @@ HIGHEST = 5.0
 
 _FIRST = "GOLD (DT-IQL)"
 _GREY = "#555555"
+_APART = 18
+"""Points from mark to mark that leave room for an arrow."""
 _MARKERS = {"BC": "D", "DT": "D", "IQL": "s", "CVPO": "s", "IQL (demos)": "^", _FIRST: "*"}
 
 
@@ -201,7 +203,7 @@ def _reward_cost(
     for i, (axes, task) in enumerate(zip(panels.flat, tasks, strict=False)):
         show(axes, task)
         axes.margins(0.12)
-        top = max(axes.get_ylim()[1], 1.3 * (task.cost_limit or 0))
+        top = max(1.06 * axes.get_ylim()[1], 1.3 * (task.cost_limit or 0))
         axes.set_ylim(-0.06 * top, top)
         if task.cost_limit is not None:
             axes.axhspan(-top, task.cost_limit, color=FEASIBLE, lw=0, zorder=0)
@@ -229,7 +231,7 @@ def ways(tasks: Sequence[TaskWays], path: Path) -> Figure:
 
     def show(axes: Axes, task: TaskWays) -> None:
         for way in task.ways:
-            _way(axes, way, colour[way.kind])
+            _marks(axes, way, colour[way.kind])
 
     with styled() as new:
         rows, columns = _grid(len(tasks))
@@ -243,19 +245,32 @@ def ways(tasks: Sequence[TaskWays], path: Path) -> Figure:
             Patch(fc="white", ec=_GREY, lw=1.6, label="medium demonstrations"),
         ]
         figure.legend(handles=handles, loc="outside upper center", ncols=3, handlelength=1.2)
+        figure.draw_without_rendering()  # fixes the layout: pixels mean something from here on
+        for axes, task in zip(figure.axes, tasks, strict=False):
+            for way in task.ways:
+                _arrow(axes, way, colour[way.kind])
         save(figure, path)
     return figure
 
 
-def _way(axes: Axes, way: Way, colour: str) -> None:
-    face = colour if way.filled else "white"
+def _marks(axes: Axes, way: Way, colour: str) -> None:
+    face, edge = (colour, "white") if way.filled else ("white", colour)
     # The student is the smaller mark, so that a guide behind it stays visible.
-    for marker, size, point in (("D", 8.5, way.guide), ("o", 6.5, way.student)):
-        axes.plot(*point, marker, mfc=face, mec=colour, mew=1.6, ms=size, zorder=5)
+    for marker, size, point in (("D", 9, way.guide), ("o", 7, way.student)):
+        axes.plot(
+            *point, marker, mfc=face, mec=edge, mew=1 if way.filled else 1.6, ms=size, zorder=5
+        )
+
+
+def _arrow(axes: Axes, way: Way, colour: str) -> None:
+    """From mark to mark, none where they touch; the figure's layout must be fixed."""
+    ends = axes.transData.transform([way.guide, way.student])
+    if np.hypot(*np.diff(ends, axis=0)[0]) * 72 / axes.figure.dpi < _APART:
+        return
     axes.annotate(
         "", way.student, way.guide, zorder=4,
         arrowprops={
-            "arrowstyle": "-|>", "color": colour, "lw": 1.6, "shrinkA": 5, "shrinkB": 5,
+            "arrowstyle": "-|>", "color": colour, "lw": 1.6, "shrinkA": 5, "shrinkB": 4,
             "mutation_scale": 12, "linestyle": "-" if way.filled else (0, (4, 2)),
         },
     )  # fmt: skip
