@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from dataclasses import replace
 
 import gymnasium
 import mujoco
@@ -314,8 +315,13 @@ def test_paths_in_the_plane():
     assert (moved > 0.5).all()
     assert (moved < 0.7).all()  # circles of radius 0.3
     assert np.ptp(way.objects["hazard"], axis=0).max() == 0
-    figure = draw([way, way], ["one", "two"])
-    assert len(figure.axes) == 2
+    figure = draw([way, way, way], ["one", "two", "three"], columns=2)
+    assert len(figure.axes) == 3
+    assert figure.axes[2].get_subplotspec().rowspan.start == 1
+    assert replace(way, goals=[]).told.endswith(", 0 presses")
+    assert replace(way, goals=[7]).told.endswith(", 1 press")
+    point = replace(way, settings=replace(way.settings, kind="Goal"), goals=[7])
+    assert point.told.endswith(", 1 goal")
     assert f"cost {int(way.costs.sum())}" in figure.axes[0].get_title()
     with pytest.raises(HandrailError, match="is no native task"):
         follow(HeldRandom(2), envs.make("bullet/BallCircle"), 0)

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.stats
 
-from handrail import cli
+from handrail import cli, envs
+from handrail.demonstrations import expert_path
+from handrail.envs.native.paths import follow
 from handrail.errors import HandrailError
 from handrail.page import paper
+from handrail.page.guide_quality import guide_quality, pairs, rank_correlation, same_order
 from handrail.page.measured import CURVE_COLUMNS, read_curves, read_results
 from handrail.page.over_tasks import over_tasks
-from handrail.page.panels import TaskCurves, TaskPoints, curves, planes
+from handrail.page.panels import TaskCurves, TaskPoints, TaskWays, Way, curves, planes, ways
 from handrail.page.sections import overview, steps_to_reach, tasks_in_detail, times, write
 from handrail.page.sources import Sources
+from handrail.page.trajectories import newest, trajectories
+from handrail.policy_files import load_policy
 from handrail.results import COLUMNS
 
 CIRCLE, GATHER, GOAL, OWN = (
@@ -276,6 +284,141 @@ def test_panels_of_planes_show_means_seeds_and_the_limit(tmp_path):
     assert figure.axes[5].get_visible() is False
 
 
+# -- guides --------------------------------------------------------------------------------------
+
+CAR_GOAL = "native/CarGoal1-gold"
+GUIDES = [
+    result(GOAL, "BC", 0, 20.0, 30.0), result(GOAL, "GOLD (BC-IQL)", 0, 31.0, 9.0),
+    result(GOAL, "BC", 1, 24.0, 20.0), result(GOAL, "GOLD (BC-IQL)", 1, 29.0, 7.0),
+    result(GOAL, "BC", 2, 99.0, 99.0),  # its student has not been run
+    result(GOAL, "DT", 0, 26.0, 10.0), result(GOAL, GOLD, 0, 28.0, 5.0),
+    result(GOAL, "DT (medium)", 0, 18.0, 40.0), result(GOAL, "GOLD (DT-IQL, medium)", 0, 25.0, 6.0),
+    result(CAR_GOAL, "BC (medium)", 0, 2.0, 3.0),
+    result(CAR_GOAL, "GOLD (BC-IQL, medium)", 0, 3.0, 3.0),
+    result(CAR_GOAL, "DT (medium)", 0, 4.0, 3.0),
+    result(CAR_GOAL, "GOLD (DT-IQL, medium)", 0, 5.0, 3.0),
+    result(CAR_GOAL, "DT", 0, 6.0, 3.0),  # no student
+    result(CIRCLE, "DT", 0, 1.0, 1.0), result(CIRCLE, GOLD, 0, 1.0, 1.0),  # not of that table
+]  # fmt: skip
+
+
+@pytest.fixture
+def guided(sources, tmp_path) -> Sources:
+    results = read_results(write_csv(tmp_path / "guides.csv", COLUMNS, GUIDES))
+    return replace(sources, guides=results)
+
+
+def test_guides_stand_beside_the_students_of_their_seeds(guided):
+    text = guide_quality(guided)
+    # Gains are 11 and 5, each of its own seed.
+    assert row_of(text, "Point-Goal", "BC") == [
+        "Point-Goal", "BC", "22.0 / 25.0", "GOLD (BC-IQL)", "30.0 / 8.0", "8.0 (5.0 to 11.0)", "2",
+    ]  # fmt: skip
+    assert row_of(text, "Point-Goal", "DT (medium)")[2:] == [
+        "18.0 / 40.0", "GOLD (DT-IQL, medium)", "25.0 / 6.0", "7.0", "1",
+    ]  # fmt: skip
+    assert text.count("| Point-Goal") == 3
+    assert text.count("| Car-Goal") == 2
+    assert "Car-Circle" not in text
+    assert guided.figure("guides").read_bytes().startswith(b"\x89PNG")
+    assert guide_quality(replace(guided, guides={})) == ""
+
+
+def test_whether_better_guides_make_better_students_by_hand(guided):
+    found = pairs(guided.guides)
+    # Ranks less their task's mean: guides 0, 1, -1 and -.5, .5, students 1, 0, -1 and -.5, .5. The
+    # second task's returns are all below the first's: not ranked within tasks it were 0.9.
+    assert rank_correlation(found) == pytest.approx((1 + 0.5) / (2 + 0.5))
+    # From the same demonstrations: DT ahead of BC, not so their students; and both on the other.
+    assert same_order(found) == (1, 2)
+    text = re.sub(r"\s+", " ", guide_quality(guided))
+    assert "0.60 (pairs: n = 5; tasks: 2)" in text
+    assert "in 1 of 2 comparisons" in text
+
+
+def test_a_single_pair_ranks_nothing(guided):
+    only = [result(GOAL, "BC", 0, 20.0, 30.0), result(GOAL, "GOLD (BC-IQL)", 0, 31.0, 9.0)]
+    results = read_results(write_csv(guided.page.parent / "g.csv", COLUMNS, only))
+    assert rank_correlation(pairs(results)) is None
+    text = re.sub(r"\s+", " ", guide_quality(replace(guided, guides=results)))
+    assert "undefined (pairs: n = 1; tasks: 1)" in text
+    assert "in 0 of 0 comparisons" in text
+
+
+def test_arrows_lead_from_guides_to_students(tmp_path):
+    way = Way("BC", False, (20.0, 30.0), (31.0, 9.0))
+    other = Way("DT", True, (26.0, 10.0), (28.0, 5.0))
+    touching = Way("DT", True, (26.0, 10.0), (26.0, 9.9))
+    figure = ways(
+        [TaskWays("one", 10.0, [way, other]), TaskWays("two", None, [other, touching])],
+        tmp_path / "g.png",
+    )
+    axes = figure.axes[0]
+    hollow, _, filled, _ = marks = [
+        line for line in axes.get_lines() if line.get_marker() != "None"
+    ]
+    places = [[[20, 30]], [[31, 9]], [[26, 10]], [[28, 5]]]
+    assert [mark.get_xydata().tolist() for mark in marks] == places
+    assert [(text.xyann, text.xy) for text in axes.texts] == [
+        ((20.0, 30.0), (31.0, 9.0)), ((26.0, 10.0), (28.0, 5.0)),
+    ]  # fmt: skip
+    assert hollow.get_mfc() == "white"
+    assert filled.get_mfc() not in ("white", hollow.get_mec())
+    assert [shade.get_y() + shade.get_height() for shade in axes.patches] == [10.0]
+    assert not figure.axes[1].patches
+    assert len(figure.axes[1].texts) == 1  # no arrow where the marks touch
+
+
+# -- trajectories --------------------------------------------------------------------------------
+
+
+def student(table: Path, task: str, method: str, name: str, level: str, at: float) -> None:
+    """A run that a table judged at a time, in s; a shipped expert stands in for its policy."""
+    run = table / task.replace("/", "-") / name
+    shutil.copytree(expert_path(task, level), run)
+    judged = run / "evaluation.json"
+    judged.write_text(json.dumps({"task": task, "method": method}))
+    os.utime(judged, (at, at))
+
+
+def test_the_runs_that_were_judged_last_are_taken(tmp_path):
+    for name, at in [("gold-dt-iql-0-11111111", 5), ("gold-dt-iql-0-22222222", 7),
+                     ("gold-dt-iql-0-00000000", 6), ("gold-dt-iql-1-33333333", 9)]:  # fmt: skip
+        student(tmp_path, GOAL, GOLD, name, "expert", at)
+    (tmp_path / "native-PointGoal1-gold" / "bc-0-44444444").mkdir()  # not judged yet
+    assert newest(tmp_path) == {
+        (GOAL, GOLD): tmp_path / "native-PointGoal1-gold" / "gold-dt-iql-0-22222222"
+    }
+
+
+def test_episodes_of_two_students_are_drawn(sources, tmp_path):
+    table = tmp_path / "table"
+    table.mkdir()
+    sources = replace(sources, runs=table)
+    student(table, CAR_GOAL, GOLD, "gold-dt-iql-0-11111111", "expert", 1)
+    assert trajectories(sources) == ""  # of one student alone
+    student(table, GOAL, GOLD, "gold-dt-iql-0-11111111", "expert", 1)
+    student(table, GOAL, "GOLD (BC-IQL)", "gold-bc-iql-0-22222222", "medium", 1)
+    text = re.sub(r"\s+", " ", trajectories(sources))
+    assert text.startswith("## Trajectories")
+    assert "Point-Goal" in text
+    env = envs.make(GOAL)
+    for level, name in (("medium", "gold-bc-iql-0-22222222"), ("expert", "gold-dt-iql-0-11111111")):
+        policy, _ = load_policy(expert_path(GOAL, level))
+        first, second = (follow(policy, env, seed).told for seed in (1000, 1001))
+        assert f"(`{name}`): {first} in episode 1000 and {second} in episode 1001" in text
+    before = sources.figure("trajectories").read_bytes()
+    trajectories(sources)
+    assert sources.figure("trajectories").read_bytes() == before
+    # The paper's task goes first.
+    button = "native/CarButton1-gold"
+    student(table, button, GOLD, "gold-dt-iql-0-11111111", "expert", 1)
+    student(table, button, "GOLD (BC-IQL)", "gold-bc-iql-0-22222222", "medium", 1)
+    text = trajectories(sources)
+    assert "Car-Button" in text
+    assert "presses" in text
+
+
 # -- the page ------------------------------------------------------------------------------------
 
 
@@ -300,12 +443,33 @@ def test_the_command_as_a_user_types_it(results_file, curves_file, tmp_path, mon
     assert typed("docs/results.md", "--curves", "curves.csv") == first
     assert [file.read_bytes() for file in shown] == before
 
+    # With guides, what they say comes before the tasks.
+    write_csv(tmp_path / "guides.csv", COLUMNS, GUIDES)
+    (tmp_path / "table").mkdir()
+    more = typed("more.md", "--guides", "guides.csv", "--runs", "table")
+    found = re.findall("^##? (.+)$", more, re.M)
+    assert found.index("Guide quality") == found.index("Task by task") - 1  # no runs, no drawing
+
     # Without curves the page has no such parts, and no empty heading.
     bare = typed("bare.md")
     gone = {"Learning curves", "Steps to reach the best method from scratch"}
     assert re.findall("^##? (.+)$", bare, re.M) == [h for h in headings if h not in gone]
     assert "\n\n\n" not in bare
     assert not Path("figures/bare-curves.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("--guides", "nowhere: no such file; `handrail table` writes it"),
+        ("--runs", "nowhere: no such directory; name the --out of `handrail table gold`"),
+    ],
+)
+def test_what_is_not_there_is_told_in_a_line(results_file, tmp_path, capfd, option, line):
+    page = tmp_path / "page.md"
+    assert cli.main(["results", str(results_file), "--out", str(page), option, "nowhere"]) == 2
+    assert capfd.readouterr() == ("", f"handrail: {line}\n")
+    assert not page.exists()
 
 
 def test_a_page_of_one_row_and_of_curves_of_a_cell_that_is_not_judged(tmp_path, curves_file):
@@ -347,7 +511,7 @@ def test_other_files_are_refused(tmp_path):
     file = tmp_path / "file.csv"
     for read, columns in ((read_results, COLUMNS), (read_curves, CURVE_COLUMNS)):
         file.unlink(missing_ok=True)
-        with pytest.raises(HandrailError, match=r"no such file; `handrail table gold` writes it"):
+        with pytest.raises(HandrailError, match=r"no such file; `handrail table` writes it"):
             read(file)
         for data, line in (
             (",".join(columns).encode(), "has no rows"),

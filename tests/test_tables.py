@@ -164,10 +164,50 @@ def test_golds_table_is_whole():
         assert stage.method().seed == stage.seed
 
 
+def test_the_table_of_guides_adds_those_of_mediocre_demonstrations_to_golds():
+    table = plans.read("guides")
+    stages = plans.plan(table, Path("x"))
+    gold = {stage.path: stage for stage in plans.plan(plans.read("gold"), Path("x"))}
+    assert {s.label for s in stages if s.path not in gold} == {
+        DEMONSTRATIONS, *(row.label for row in table.method if row.level == "medium")
+    }  # fmt: skip
+    assert all(gold.get(stage.path, stage) == stage for stage in stages)
+    assert len(list(plans.cells(stages))) == 4 * 8 * 3
+    by_path = {stage.path: stage for stage in stages}
+    for stage in plans.cells(stages):
+        # A student has the demonstrations of its guide, of the level that its label says.
+        demos, *guide = (by_path[path] for path in stage.needs)
+        level = "medium" if "medium" in stage.label else "expert"
+        assert Path(demos.settings["policy"]).parts[-2:] == (stage.task.replace("/", "-"), level)
+        assert [g.needs for g in guide] == [(demos.path,) for _ in guide]
+        assert [g.seed for g in guide] == ([stage.seed] if "GOLD" in stage.label else [])
+
+
+def test_the_level_that_is_the_default_makes_no_new_name(definition, tmp_path, stages):
+    definition.write_text(DEFINITION.replace("demos = true", 'demos = true\nlevel = "expert"'))
+    assert plans.plan(plans.read(str(definition)), tmp_path / "out") == stages
+
+
+def test_a_level_that_is_not_shipped_is_told(definition):
+    medium = DEFINITION.replace("demos = true", 'demos = true\nlevel = "medium"')
+    definition.write_text(medium)
+    table = plans.read(str(definition))
+    with pytest.raises(HandrailError, match=f"no medium expert is shipped for {toy.TOY}; leave"):
+        plans.plan(table, Path("x"))
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [
         (("evaluate = 3", "evaluates = 3"), "unknown 'evaluates'"),
+        (
+            ('name = "bc"', 'name = "bc"\nlevel = "novice"'),
+            "the level of 'BC' is 'novice'; there are: expert, medium",
+        ),
+        (
+            ('name = "iql"', 'name = "iql"\nlevel = "medium"'),
+            "'IQL' has a level and no demonstrations; say demos = true",
+        ),
         (('name = "bc"', 'name = "bcc"'), "unknown method 'bcc'"),
         (("hidden = [8], updates", "hiden = [8], updates"), "unknown setting 'hiden'"),
         (('guide = "BC"', 'guide = "DT"'), "the guide of 'GOLD (BC-IQL)' is no row: 'DT'"),
@@ -383,6 +423,15 @@ def test_the_board(stages, tmp_path):
         "toy:ToyEnds-v0": ["0/2", "0/2", "✗0/2", "0/2"],
     }
     assert lines[-1].rstrip() == f"▸ GOLD (BC-IQL) on {toy.TOY}, seed 0: 50%"
+
+
+@pytest.mark.parametrize("name", ["gold", "guides"])
+def test_the_boards_of_the_shipped_tables_fit_80_columns(name):
+    from rich.console import Console
+
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(render(Progress(plans.plan(plans.read(name), Path("x")))))
+    assert "…" not in console.export_text()
 
 
 # ---- on a cluster --------------------------------------------------------------------------------

@@ -112,15 +112,15 @@ def _rows(file: Path, read) -> Iterator[tuple[str, dict[str, str]]]:
     try:
         rows = read()
     except FileNotFoundError:
-        raise HandrailError(f"{file}: no such file; `handrail table gold` writes it") from None
+        raise HandrailError(f"{file}: no such file; `handrail table` writes it") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise HandrailError(f"{file} is no CSV file: {error}") from error
     if not rows:
-        raise HandrailError(f"{file} has no rows; `handrail table gold` adds them")
+        raise HandrailError(f"{file} has no rows; `handrail table` adds them")
     for number, row in enumerate(rows, 1):
         where = f"{file}, row {number}"
         if any(value is None for value in row.values()):
-            raise HandrailError(f"{where} is cut short; remove it, `handrail table gold` mends it")
+            raise HandrailError(f"{where} is cut short; remove it, `handrail table` mends it")
         yield where, row
 
 

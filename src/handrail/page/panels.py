@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -22,6 +22,9 @@ HIGHEST = 5.0
 """Cost panels end here, in cost limits, where a method's mean cost exceeds it."""
 
 _FIRST = "GOLD (DT-IQL)"
+_GREY = "#555555"
+_APART = 18
+"""Points from mark to mark that leave room for an arrow."""
 _MARKERS = {"BC": "D", "DT": "D", "IQL": "s", "CVPO": "s", "IQL (demos)": "^", _FIRST: "*"}
 
 
@@ -48,6 +51,29 @@ class TaskPoints:
     cost_limit: float | None
     methods: Mapping[str, tuple[Float[np.ndarray, " R"], Float[np.ndarray, " R"]]]
     """Returns and costs, one a seed."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """From a guide to its student; both as return and cost."""
+
+    kind: str
+    """Of guide: it gives the colour."""
+    filled: bool
+    guide: tuple[float, float]
+    student: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class TaskWays:
+    """What a task's panel of guides and students shows."""
+
+    title: str
+    cost_limit: float | None
+    ways: Sequence[Way]
+
+
+_Shown = TypeVar("_Shown", TaskPoints, TaskWays)
 
 
 def curves(tasks: Sequence[TaskCurves], methods: Sequence[str], path: Path) -> Figure:
@@ -138,32 +164,20 @@ def planes(tasks: Sequence[TaskPoints], methods: Sequence[str], path: Path) -> F
     from matplotlib.lines import Line2D
 
     colour = colours(methods)
+
+    def show(axes: Axes, task: TaskPoints) -> None:
+        for method, (returns, costs) in task.methods.items():
+            axes.plot(returns, costs, "o", color=colour[method], ms=3, alpha=0.45, mew=0)
+            axes.plot(
+                returns.mean(), costs.mean(), _MARKERS.get(method, "o"), color=colour[method],
+                ms=14 if method == _FIRST else 8, mec="white", mew=1, label=method,
+                zorder=6 if method == _FIRST else 5,
+            )  # fmt: skip
+
     with styled() as new:
         rows, columns = _grid(len(tasks))
         figure = new((max(2.7 * columns, 6.5), 2.7 * rows + 0.6))
-        panels = figure.subplots(rows, columns, squeeze=False)
-        for axes in panels.flat[len(tasks) :]:
-            axes.set_visible(False)
-        for i, (axes, task) in enumerate(zip(panels.flat, tasks, strict=False)):
-            for method, (returns, costs) in task.methods.items():
-                axes.plot(returns, costs, "o", color=colour[method], ms=3, alpha=0.45, mew=0)
-                axes.plot(
-                    returns.mean(), costs.mean(), _MARKERS.get(method, "o"), color=colour[method],
-                    ms=14 if method == _FIRST else 8, mec="white", mew=1, label=method,
-                    zorder=6 if method == _FIRST else 5,
-                )  # fmt: skip
-            axes.margins(0.12)
-            top = max(axes.get_ylim()[1], 1.3 * (task.cost_limit or 0))
-            axes.set_ylim(-0.06 * top, top)
-            if task.cost_limit is not None:
-                axes.axhspan(-top, task.cost_limit, color=FEASIBLE, lw=0, zorder=0)
-                draw_limit(axes, task.cost_limit, in_title=True)
-            axes.set_title(task.title)
-            _round_ticks(axes)
-            if i + columns >= len(tasks):
-                axes.set_xlabel("return of an episode")
-            if i % columns == 0:
-                axes.set_ylabel("cost of an episode")
+        _reward_cost(figure, tasks, show)
         handles = [
             Line2D(
                 [], [], color=colour[m], marker=_MARKERS.get(m, "o"), ls="", mec="white",
@@ -176,6 +190,90 @@ def planes(tasks: Sequence[TaskPoints], methods: Sequence[str], path: Path) -> F
         )
         save(figure, path)
     return figure
+
+
+def _reward_cost(
+    figure: Figure, tasks: Sequence[_Shown], show: Callable[[Axes, _Shown], None]
+) -> None:
+    """A reward-cost panel for each task, with what ``show`` puts there and the limit."""
+    rows, columns = _grid(len(tasks))
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for axes in panels.flat[len(tasks) :]:
+        axes.set_visible(False)
+    for i, (axes, task) in enumerate(zip(panels.flat, tasks, strict=False)):
+        show(axes, task)
+        axes.margins(0.12)
+        top = max(1.06 * axes.get_ylim()[1], 1.3 * (task.cost_limit or 0))
+        axes.set_ylim(-0.06 * top, top)
+        if task.cost_limit is not None:
+            axes.axhspan(-top, task.cost_limit, color=FEASIBLE, lw=0, zorder=0)
+            draw_limit(axes, task.cost_limit, in_title=True)
+        axes.set_title(task.title)
+        _round_ticks(axes)
+        if i + columns >= len(tasks):
+            axes.set_xlabel("return of an episode")
+        if i % columns == 0:
+            axes.set_ylabel("cost of an episode")
+
+
+def ways(tasks: Sequence[TaskWays], path: Path) -> Figure:
+    """From each guide to its student in the reward-cost plane, a panel a task.
+
+    Args:
+        tasks: in the order of the panels.
+        path: of the file to write.
+    """
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    kinds = list(dict.fromkeys(way.kind for task in tasks for way in task.ways))
+    colour = colours(kinds)
+
+    def show(axes: Axes, task: TaskWays) -> None:
+        for way in task.ways:
+            _marks(axes, way, colour[way.kind])
+
+    with styled() as new:
+        rows, columns = _grid(len(tasks))
+        figure = new((max(2.7 * columns, 6.5), 2.7 * rows + 0.9))
+        _reward_cost(figure, tasks, show)
+        handles = [
+            *(Line2D([], [], color=colour[kind], lw=2, label=f"{kind} guides") for kind in kinds),
+            Line2D([], [], color=_GREY, marker="D", ms=7.5, ls="", label="guide"),
+            Line2D([], [], color=_GREY, marker="o", ms=8, ls="", label="student"),
+            Patch(fc=_GREY, ec=_GREY, lw=1.6, label="expert demonstrations"),
+            Patch(fc="white", ec=_GREY, lw=1.6, label="medium demonstrations"),
+        ]
+        figure.legend(handles=handles, loc="outside upper center", ncols=3, handlelength=1.2)
+        figure.draw_without_rendering()  # fixes the layout: pixels mean something from here on
+        for axes, task in zip(figure.axes, tasks, strict=False):
+            for way in task.ways:
+                _arrow(axes, way, colour[way.kind])
+        save(figure, path)
+    return figure
+
+
+def _marks(axes: Axes, way: Way, colour: str) -> None:
+    face, edge = (colour, "white") if way.filled else ("white", colour)
+    # The student is the smaller mark, so that a guide behind it stays visible.
+    for marker, size, point in (("D", 9, way.guide), ("o", 7, way.student)):
+        axes.plot(
+            *point, marker, mfc=face, mec=edge, mew=1 if way.filled else 1.6, ms=size, zorder=5
+        )
+
+
+def _arrow(axes: Axes, way: Way, colour: str) -> None:
+    """From mark to mark, none where they touch; the figure's layout must be fixed."""
+    ends = axes.transData.transform([way.guide, way.student])
+    if np.hypot(*np.diff(ends, axis=0)[0]) * 72 / axes.figure.dpi < _APART:
+        return
+    axes.annotate(
+        "", way.student, way.guide, zorder=4,
+        arrowprops={
+            "arrowstyle": "-|>", "color": colour, "lw": 1.6, "shrinkA": 5, "shrinkB": 4,
+            "mutation_scale": 12, "linestyle": "-" if way.filled else (0, (4, 2)),
+        },
+    )  # fmt: skip
 
 
 def _grid(tasks: int) -> tuple[int, int]:

@@ -11,10 +11,21 @@ import numpy as np
 
 from handrail.figures import over_seeds
 from handrail.page import panels, paper
+from handrail.page.guide_quality import guide_quality
 from handrail.page.measured import Result
 from handrail.page.over_tasks import over_tasks
 from handrail.page.sources import OWN, SCRATCH, Sources
-from handrail.page.words import as_printed, bold, listed, number, paragraphs, table, with_interval
+from handrail.page.trajectories import trajectories
+from handrail.page.words import (
+    as_printed,
+    bold,
+    commits,
+    listed,
+    number,
+    paragraphs,
+    table,
+    with_interval,
+)
 from handrail.storage import write_file
 
 
@@ -217,7 +228,7 @@ def _curve(sources: Sources, task: str, method: str) -> panels.Curve | None:
 
 def _acts(sources: Sources, method: str) -> bool:
     """Whether the method acts in the simulator to learn."""
-    return any(run.env_steps for run in sources.runs(method))
+    return any(run.env_steps for run in sources.runs_of(method))
 
 
 # -- how it was made -----------------------------------------------------------------------------
@@ -226,7 +237,7 @@ def _acts(sources: Sources, method: str) -> bool:
 def times(sources: Sources) -> str:
     rows, apart = [], []
     for method in sources.methods:
-        runs = sources.runs(method)
+        runs = sources.runs_of(method)
         if not runs:
             continue
         minutes = [run.wall_seconds / 60 for run in runs]
@@ -255,14 +266,13 @@ def making(sources: Sources) -> str:
     runs = [run for cell in sources.results.values() for run in cell]
     judged = listed(str(n) for n in sorted({run.episodes for run in runs}))
     seeds = listed(str(n) for n in sorted({run.seed for run in runs}))
-    commits = [run.commit[:10] or "unknown" for run in runs]
-    told = ", ".join(f"{commit} ({commits.count(commit)})" for commit in sorted(set(commits)))
     return paragraphs(
         "## How it was made",
         "`handrail results` wrote this page and its figures from what `handrail table gold` "
         f"measured. Training seeds: {seeds}. A run is judged by {judged} evaluation episodes, "
         "whose seeds, 1000 upward, neither training nor validation uses; of several rows of one "
-        f"task, method and seed the last counts. Commits, and how many runs are of each: {told}.",
+        "task, method and seed the last counts. Commits, and how many runs are of each: "
+        f"{commits(run.commit for run in runs)}.",
     )
 
 
@@ -272,6 +282,8 @@ SECTIONS: tuple[Callable[[Sources], str], ...] = (
     planes,
     curves,
     steps_to_reach,
+    guide_quality,
+    trajectories,
     tasks_in_detail,
     times,
     making,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,10 @@ class Sources:
     curves: Curves
     """Empty where none were given."""
     page: Path
+    guides: Results = field(default_factory=dict)
+    """Of the table ``guides``; empty where none were given."""
+    runs: Path | None = None
+    """The directory in which a table made its runs."""
 
     @property
     def tasks(self) -> list[str]:
@@ -36,7 +40,7 @@ class Sources:
         """The table's, in its order, then others that were run."""
         return _ordered(METHODS, (method for _, method in [*self.results, *self.curves]))
 
-    def runs(self, method: str) -> list[Result]:
+    def runs_of(self, method: str) -> list[Result]:
         """Of all tasks and seeds."""
         return [run for (_, of), cell in self.results.items() if of == method for run in cell]
 

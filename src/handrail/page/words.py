@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -36,6 +37,12 @@ def listed(names: Iterable[str]) -> str:
     """One or more, as in a sentence."""
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def commits(of: Iterable[str]) -> str:
+    """Each once, with how many runs are of it."""
+    known = Counter(commit[:10] or "unknown" for commit in of)
+    return ", ".join(f"{commit} ({count})" for commit, count in sorted(known.items()))
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -43,7 +44,7 @@ def render(progress: Progress) -> Any:
     tasks = list(dict.fromkeys(stage.task for stage in shown))
     table.add_column("task", no_wrap=True)
     for method in ("data", *methods):
-        table.add_column(method.replace(" (", "\n("), justify="center", no_wrap=True)
+        table.add_column(_narrow(method), justify="center", no_wrap=True)
     for task in tasks:
         here = [stage for stage in progress.stages if stage.task == task]
         table.add_row(
@@ -53,6 +54,11 @@ def render(progress: Progress) -> Any:
         )
     lines = [f"[cyan]▸[/] {_name(s)}: {share(s):.0%}" for s in progress.running.values()]
     return Group(table, *lines)
+
+
+def _narrow(label: str) -> str:
+    """In lines, each as short as can be: ten columns of a table fit 80."""
+    return re.sub(r" (?=\()|(?<=-)|(?<=,) ", "\n", label)
 
 
 def _cell(progress: Progress, stages: list[Stage]) -> str:

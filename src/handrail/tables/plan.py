@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from handrail.demonstrations import expert_path
+from handrail.demonstrations import Level, expert_path
 from handrail.errors import HandrailError
 from handrail.jobs import METHODS, build
 from handrail.methods import Method
@@ -86,6 +86,8 @@ class Row:
     seeds: int
     demos: bool = False
     """Whether it learns from the task's demonstrations."""
+    level: Level = "expert"
+    """Which of the task's shipped experts plays them; where ``demos``."""
     guide: str | None = None
     """The label of the row whose run of the same seed is its guide."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -141,6 +143,8 @@ def read(name: str) -> Table:
         tasks = {task: _made(Task, own, name) for task, own in values.pop("task", {}).items()}
         rows = tuple(_made(Row, row, name) for row in values.pop("method", []))
         values["tasks"] = tuple(values.get("tasks", ()))
+        for row in rows:
+            _check_level(row, name)
         return _made(Table, {**values, "task": tasks, "method": rows}, name)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError) as error:
         raise HandrailError(f"{name} cannot be read: {error}; mend it") from error
@@ -154,6 +158,18 @@ def _made(cls: type, values: dict[str, Any], name: str) -> Any:
         return cls(**values)
     except TypeError as error:
         raise HandrailError(f"{name}: {error}; mend it") from error
+
+
+def _check_level(row: Row, name: str) -> None:
+    levels = get_args(Level)
+    if row.level not in levels:
+        raise HandrailError(
+            f"{name}: the level of {row.label!r} is {row.level!r}; there are: {', '.join(levels)}"
+        )
+    if row.level != "expert" and not row.demos:
+        raise HandrailError(
+            f"{name}: {row.label!r} has a level and no demonstrations; say demos = true"
+        )
 
 
 def plan(
@@ -204,7 +220,7 @@ class _Planner:
         settings: dict[str, Any] = dict(row.settings)
         needs = []
         if row.demos:
-            needs.append(self.demonstrations(task))
+            needs.append(self.demonstrations(task, row.level))
             settings["demos"] = str(needs[0].path)
         if row.guide is not None:
             if row.guide not in self.rows:
@@ -213,12 +229,17 @@ class _Planner:
             settings["guide"] = str(needs[-1].path)
         return self._stage(row.name, row.label, task, seed, settings, needs)
 
-    def demonstrations(self, task: str) -> Stage:
+    def demonstrations(self, task: str, level: Level) -> Stage:
         needs: list[Stage] = []
         try:
-            policy = expert_path(task)
+            policy = expert_path(task, level)
             content = read_json(policy / "card.json")["sha256"]
         except HandrailError:
+            if level != "expert":  # a run is trained to its end, not to a level
+                raise HandrailError(
+                    f"no {level} expert is shipped for {task}; leave out the task, or the rows of "
+                    f"level {level!r}"
+                ) from None
             own = self.table.task.get(task, Task()).expert
             needs.append(self._stage("expert", EXPERT, task, 1, own, []))
             policy, content = needs[0].path, needs[0].path.name

@@ -34,8 +34,17 @@ class Trajectory:
     costs: Bool[np.ndarray, "T+1"]
     """Whether the step that led here cost."""
     goals: list[int]
-    """Steps in which a goal was met."""
+    """Steps in which a goal was met; of Button, in which the right button was pressed."""
     return_: float
+
+    @property
+    def told(self) -> str:
+        """Return, cost and goals in words."""
+        text = f"return {self.return_:.1f}, cost {int(self.costs.sum())}"
+        if "goal" not in self.objects:  # Circle
+            return text
+        one, more = ("press", "presses") if self.settings.kind == "Button" else ("goal", "goals")
+        return f"{text}, {len(self.goals)} {one if len(self.goals) == 1 else more}"
 
 
 class _Traced(gymnasium.Wrapper):
@@ -89,12 +98,12 @@ def follow(policy: Policy, env: CMDP, seed: int) -> Trajectory:
     )
 
 
-def draw(trajectories: Sequence[Trajectory], titles: Sequence[str]) -> Any:
-    """A matplotlib figure, a panel for each: the agent's path from light to dark, red where it
-    costs, the objects at the start, and the ways of those that move."""
+def draw(trajectories: Sequence[Trajectory], titles: Sequence[str], columns: int = 3) -> Any:
+    """A matplotlib figure, a panel for each, ``columns`` in a row: the agent's path from light to
+    dark, red where it costs, the objects at the start, and the ways of those that move."""
     from matplotlib.figure import Figure
 
-    columns = min(len(trajectories), 3)
+    columns = min(len(trajectories), columns)
     rows = -(-len(trajectories) // columns)
     figure = Figure(figsize=(4.2 * columns, 4.5 * rows), layout="constrained")
     for i, (trajectory, title) in enumerate(zip(trajectories, titles, strict=True)):
@@ -124,6 +133,7 @@ def _panel(axes: Any, t: Trajectory, title: str) -> None:
                 axes.add_patch(patch)
             if group.name in ("vase", "push_box", "gremlin"):
                 axes.plot(*at[:, n].T, color=colour, lw=0.8, alpha=0.6)
+    axes.plot(*t.agent.T, color="#bbbbbb", lw=0.7, zorder=2)
     shade = np.linspace(0.25, 1, len(t.agent))
     axes.scatter(*t.agent.T, c=shade, cmap="Greys", vmin=0, vmax=1, s=3, zorder=3)
     axes.scatter(*t.agent[t.costs].T, color="#d62728", s=8, zorder=4)
@@ -133,8 +143,6 @@ def _panel(axes: Any, t: Trajectory, title: str) -> None:
     edge = max(t.settings.extents, BOUNDARY) + 0.3
     edge = max(edge, float(np.abs(t.agent).max()) + 0.2)
     axes.set(xlim=(-edge, edge), ylim=(-edge, edge), aspect="equal")
-    goals = f", {len(t.goals)} goals" if "goal" in t.objects else ""
-    axes.set_title(
-        f"{title}\nreturn {t.return_:.1f}, cost {int(t.costs.sum())}{goals}", fontsize=10
-    )
+    axes.set_title(f"{title}\n{t.told}", fontsize=10)
+    axes.grid(False)
     axes.tick_params(labelsize=8)

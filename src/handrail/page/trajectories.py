@@ -1,0 +1,72 @@
+"""The part of the page that draws episodes of two students in the plane (GOLD, Fig. 3)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from handrail import envs
+from handrail.figures import save, styled
+from handrail.page import paper
+from handrail.page.sources import OWN, Sources
+from handrail.page.words import listed, paragraphs
+from handrail.policy_files import load_policy
+from handrail.storage import read_json
+
+STUDENTS = ("GOLD (BC-IQL)", OWN)
+"""From left to right, as in the paper."""
+FIRST = "native/CarButton1-gold"
+"""The paper's task; where it has not been run, another."""
+SEED = 0
+"""Of training."""
+EPISODES = (1000, 1001)
+"""Seeds of the first two evaluation episodes."""
+
+
+def trajectories(sources: Sources) -> str:
+    runs = newest(sources.runs) if sources.runs is not None else {}
+    tasks = [FIRST, *sources.tasks, *(task for task, _ in runs)]
+    native = [task for task in tasks if task.startswith("native/")]
+    task = next((t for t in native if all((t, s) in runs for s in STUDENTS)), None)
+    if task is None:
+        return ""
+    from handrail.envs.native.paths import draw, follow  # it needs MuJoCo
+
+    env = envs.make(task)
+    policies = [load_policy(runs[task, student])[0] for student in STUDENTS]
+    shown = [[follow(policy, env, seed) for policy in policies] for seed in EPISODES]
+    env.close()
+    titles = [f"{student}, episode {seed}" for seed in EPISODES for student in STUDENTS]
+    with styled():
+        figure = draw([way for row in shown for way in row], titles, columns=len(STUDENTS))
+        save(figure, sources.figure("trajectories"))
+    told = [
+        f"{student} (`{runs[task, student].name}`): "
+        + listed(
+            f"{row[i].told} in episode {seed}" for seed, row in zip(EPISODES, shown, strict=True)
+        )
+        for i, student in enumerate(STUDENTS)
+    ]
+    return paragraphs(
+        "## Trajectories",
+        sources.shown("trajectories", f"Two episodes of {listed(STUDENTS)}, seen from above"),
+        f"{paper.label(task)} (m), students of training seed {SEED}, their first two evaluation "
+        "episodes. The path begins at the black dot and goes from light to dark, red where it "
+        "costs; a star is a goal met or a button pressed. Objects stand where they did at the "
+        "start; thin lines are the ways of those that move, green discs the first eight goals. "
+        f"{'. '.join(told)}.",
+    )
+
+
+def newest(table: Path) -> dict[tuple[str, str], Path]:
+    """The runs of training seed ``SEED`` that have been judged, by task and method; of several
+    (settings change) the one that was judged last.
+
+    Args:
+        table: the directory that a table was made in.
+    """
+    runs = table.glob(f"*/*-{SEED}-????????/evaluation.json")  # METHOD-SEED-DIGEST
+    found = {}
+    for file in sorted(runs, key=lambda file: file.stat().st_mtime_ns):
+        report = read_json(file)
+        found[report["task"], report["method"]] = file.parent
+    return found
