@@ -80,7 +80,7 @@ class Run:
             not path.is_dir() or any(file.name != "settings.toml.tmp" for file in path.iterdir())
         ):
             raise HandrailError(f"{path} exists; choose another --out or `handrail resume {path}`")
-        resolved = {**_plain(settings), "handrail": _about()}
+        resolved = {**plain(settings), "handrail": _about()}
         try:
             path.mkdir(parents=True, exist_ok=True)
             write_file(path / "settings.toml", tomli_w.dumps(resolved).encode())
@@ -413,12 +413,13 @@ def _fit(row: list[str], columns: int) -> list[str]:
 # -- settings ------------------------------------------------------------------------------------
 
 
-def _plain(value: Any) -> Any:
-    """The value in TOML's types: paths as text, and no None, which TOML cannot hold."""
+def plain(value: Any) -> Any:
+    """The value in the types that TOML and JSON share: paths as text, and no None, which TOML cannot
+    hold."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items() if item is not None}
+        return {key: plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
 
 

@@ -22,6 +22,7 @@ from handrail.errors import HandrailError
 from handrail.jobs import METHODS, build
 from handrail.methods import Method
 from handrail.online_methods import OnlineMethod
+from handrail.runs import plain
 from handrail.storage import read_json
 
 DEMONSTRATIONS, EXPERT = "demonstrations", "expert"
@@ -66,7 +67,7 @@ class Stage:
         return build(METHODS[name], {**settings, "out": str(self.path)}, self.order)
 
     def to_json(self) -> dict[str, Any]:
-        return _plain(asdict(self))
+        return plain(asdict(self))
 
     @classmethod
     def read(cls, file: Path) -> Stage:
@@ -273,7 +274,7 @@ class _Planner:
             settings = {**settings, "online": online}
         stated = _with_defaults(METHODS[name], {**settings, "task": task, "seed": seed})
         method = build(METHODS[name], stated, Path("the table"))
-        resolved = _plain(method.settings())
+        resolved = plain(method.settings())
         content = {k: v for k, v in _named(resolved).items() if k not in method.unread()}
         path = self._place(task) / f"{_slug(label)}-{seed}-{_digest(content)}"
         paths = tuple(stage.path for stage in needs)
@@ -293,15 +294,6 @@ def _with_defaults(cls: type, settings: dict[str, Any]) -> dict[str, Any]:
         key: {**default[key], **value} if isinstance(value, dict) and key in default else value
         for key, value in settings.items()
     }
-
-
-def _plain(value: Any) -> Any:
-    """The value in JSON's types; what is None is left out, as in settings.toml."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
 
 
 def _named(settings: dict[str, Any]) -> dict[str, Any]:
