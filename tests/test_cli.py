@@ -19,8 +19,8 @@ from handrail.data import sources
 from handrail.networks import Actor
 from handrail.policies import MLPPolicy
 from handrail.policy_files import save_policy
-from handrail.results import COLUMNS
-from handrail.runs import Run
+from handrail.results import COLUMNS, CURVE_COLUMNS
+from handrail.runs import Run, read_metrics
 
 LOOP = [*("--steps", 240, "--environments", 3, "--block", 24, "--batch", 8, "--start", 50)]
 LOOP += [*("--evaluate-every", 120, "--evaluate-episodes", 2)]
@@ -475,6 +475,25 @@ def test_a_row_of_results_takes_the_place_of_its_like(trained, handrail, mistake
     line = mistake("evaluate", trained["bc"], "--append", table, "--episodes", 1)
     assert "is no table of results" in line
     assert table.read_text() == "a,b\n1,2\n"
+
+
+def test_a_curve_takes_the_place_of_its_like(trained, handrail, mistake, tmp_path):
+    table = tmp_path / "curves.csv"
+    for name in ("bc", "iql", "gold", "iql"):
+        path = trained[name]
+        assert handrail("evaluate", path, "--append-curve", table, "--episodes", 1)[0] == 0
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == CURVE_COLUMNS
+    # BC has none; IQL's are entered once.
+    assert [r["method"] for r in rows] == 2 * ["GOLD (DT-IQL)"] + 2 * ["IQL"], rows
+    metrics = read_metrics(trained["iql"])
+    assert [int(r["step"]) for r in rows[2:]] == list(metrics["step"]) == [120, 240]
+    for column, name in (("return", "eval/return"), ("cost", "eval/cost")):
+        found = [float(r[column]) for r in rows[2:]]
+        np.testing.assert_allclose(found, metrics[name], atol=0.005)
+    policy = trained["iql"] / "policy"
+    assert "--append takes a run" in mistake("evaluate", policy, "--append-curve", table)
 
 
 # -- data, tasks, figures ------------------------------------------------------------------------

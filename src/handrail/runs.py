@@ -414,7 +414,7 @@ def _fit(row: list[str], columns: int) -> list[str]:
 
 
 def plain(value: Any) -> Any:
-    """The value in the types that TOML and JSON share: paths as text, and no None, which TOML cannot
+    """The value in types that TOML and JSON share: paths as text, and no None, which TOML cannot
     hold."""
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items() if item is not None}

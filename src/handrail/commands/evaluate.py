@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from handrail import envs
+from handrail import envs, results
 from handrail import video as films
 from handrail.commands._cli import parse, show
 from handrail.data import sources
@@ -15,7 +15,6 @@ from handrail.errors import HandrailError
 from handrail.evaluate import evaluate, report, table
 from handrail.jobs import method_of
 from handrail.policy_files import load_policy
-from handrail.results import append_row
 from handrail.runs import Run
 from handrail.types import Policy
 
@@ -32,6 +31,7 @@ def evaluate_(
     task: str | None = None,
     json: bool = False,
     append: Path | None = None,
+    append_curve: Path | None = None,
     video: Path | None = None,
     paths: Path | None = None,
 ) -> None:
@@ -45,6 +45,8 @@ def evaluate_(
         task: another task than the policy's own, of the same sizes.
         json: one JSON object instead of a table.
         append: add a row to this table of results (CSV); a run's only. One for each --cost-limit.
+        append_curve: add the run's learning curve to this table (CSV), in place of one of the same
+            task, method and seed.
         video: film the first episode to this file (.mp4, .gif or .webp).
         paths: draw the ways of the first episodes, six at most, to this file (.png, .svg, .pdf);
             native tasks only.
@@ -55,7 +57,7 @@ def evaluate_(
         raise HandrailError(f"{path}: there is no such run, policy or data set")
     asked = cost_limit
     run = Run.open(path) if (path / "settings.toml").is_file() else None
-    if append is not None and run is None:
+    if run is None and (append is not None or append_curve is not None):
         raise HandrailError("--append takes a run: a policy alone does not say how it was made")
     shown = None
     if run is None and not (path / "card.json").is_file():
@@ -78,7 +80,9 @@ def evaluate_(
             method=method.label if method else path.name,
         )
     if run is not None and append is not None:
-        append_row(append, run, found, asked)
+        results.append_row(append, run, found, asked)
+    if run is not None and append_curve is not None:
+        results.append_curve(append_curve, run, found["method"])
     show(found, table(found), as_json=json)
     if shown is not None:
         shown.draw(found["episodes"])
