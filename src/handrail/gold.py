@@ -54,7 +54,7 @@ class GOLD(ShapedOnline, FromDemonstrations):
         default_factory=lambda: OnlineSettings(noise=0.3)
     )
     guidance: OmitArgPrefixes[GuidanceSettings] = field(default_factory=GuidanceSettings)
-    iql: iql.IQLSettings = field(default_factory=iql.IQLSettings)
+    iql: iql.IQLSettings = field(default_factory=lambda: iql.IQLSettings(extraction="ddpg_bc"))
     cvpo: cvpo.CVPOSettings = field(default_factory=cvpo.CVPOSettings)
     bc: bc.BCSettings = field(default_factory=bc.BCSettings)
     dt: dt.DTSettings = field(default_factory=dt.DTSettings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
@@ -96,13 +96,17 @@ class IQL(ShapedOnline):
         if self.demos is not None:
             sources.read(self.demos).require(self.spec())
 
+    def _settings(self) -> iql.IQLSettings:
+        near = self.demos or self.iql.extraction
+        return self.iql if near else replace(self.iql, extraction="sac")
+
     def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
         spec = self.spec()
         demonstrations = sources.read(self.demos).require(spec) if self.demos else None
         warmup = 0 if self.demos else self.warmup
         online = Online(
             run,
-            iql.learner(self.iql),
+            iql.learner(self._settings()),
             self.online,
             make_env=lambda: envs.make(self.task),
             behaviour=Alone(warmup, spec.action_size),

@@ -27,9 +27,10 @@ from handrail.types import Batch, Metrics, Spec
 class IQLSettings:
     """Settings of IQL; the source stands beside each default."""
 
-    extraction: Literal["awr", "ddpg_bc", "sac"] = "ddpg_bc"
+    extraction: Literal["awr", "ddpg_bc", "sac"] | None = None
     """How the policy is drawn out of Q and V: ``awr`` (IQL), ``ddpg_bc`` (Park et al. 2024), or
-    ``sac`` (GOLD's code)."""
+    ``sac`` (GOLD's code). None: ``ddpg_bc``, which keeps near what demonstrations do; where there
+    are none to keep near, ``sac``."""
     expectile: float = 0.8
     """Expectile of Q that V regresses to, in (0, 1) (GOLD's code; IQL on locomotion: 0.7)."""
     temperature: float = 3.0
@@ -53,7 +54,7 @@ class IQLSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        if self.extraction not in ("awr", "ddpg_bc", "sac"):
+        if self.extraction not in ("awr", "ddpg_bc", "sac", None):
             raise HandrailError(f"extraction must be awr, ddpg_bc or sac, not {self.extraction!r}")
         if not 0 < self.expectile < 1:
             raise HandrailError(f"expectile must lie between 0 and 1, not {self.expectile}")
@@ -143,7 +144,7 @@ def update(settings: IQLSettings, state: IQLState, batch: Batch) -> tuple[IQLSta
             lambda net: sac.alpha_loss(net, log_prob, target_entropy=-batch.action.shape[-1])
         )
         metrics = {"alpha": alpha, "entropy": -log_prob.mean()}
-    elif settings.extraction == "ddpg_bc":
+    elif settings.extraction in ("ddpg_bc", None):
         actor, loss_pi = state.actor.descend(
             lambda net: ddpg_bc_loss(net, state.critic.net, batch, settings)
         )
