@@ -12,20 +12,29 @@ import subprocess
 import sys
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import toy
 
-from handrail import cli
+from handrail import cli, envs
 from handrail.data import sources
 from handrail.errors import HandrailError, Stopped
-from handrail.runs import Run, read_metrics
+from handrail.networks import Actor
+from handrail.policies import MLPPolicy
+from handrail.policy_files import save_policy
+from handrail.runs import Run, alone, read_metrics
+from handrail.tables import definition as definitions
 from handrail.tables import plan as plans
 from handrail.tables.board import render, share
 from handrail.tables.carry_out import Progress, carry_out, require_done
 from handrail.tables.plan import DEMONSTRATIONS, EXPERT, Stage
+from handrail.tables.work import work
 
 LOOP = "environments = 3, block = 24, batch = 8, start = 50, evaluate_every = 120"
 DEFINITION = f"""
@@ -79,7 +88,7 @@ def definition(tmp_path) -> Path:
 
 @pytest.fixture
 def stages(definition, tmp_path) -> list[Stage]:
-    return plans.plan(plans.read(str(definition)), tmp_path / "out")
+    return plans.plan(definitions.read(str(definition)), tmp_path / "out")
 
 
 # ---- the plan ------------------------------------------------------------------------------------
@@ -113,10 +122,10 @@ def test_a_stage_has_the_settings_of_the_table_the_task_and_the_row(stages):
 
 
 def test_a_name_holds_the_content(definition, tmp_path, stages):
-    elsewhere = plans.plan(plans.read(str(definition)), tmp_path / "else")
+    elsewhere = plans.plan(definitions.read(str(definition)), tmp_path / "else")
     assert [s.path.name for s in elsewhere] == [s.path.name for s in stages]
     definition.write_text(DEFINITION.replace("demonstrations = 6", "demonstrations = 7"))
-    other = plans.plan(plans.read(str(definition)), tmp_path / "out")
+    other = plans.plan(definitions.read(str(definition)), tmp_path / "out")
     same = {(s.label, s.seed): s.path == o.path for s, o in zip(stages, other, strict=True)}
     assert {key[0] for key, as_before in same.items() if as_before} == {"IQL", EXPERT}
 
@@ -126,7 +135,7 @@ def test_a_setting_that_is_not_read_is_no_content(definition, tmp_path, stages):
 
     def gold(change: str) -> str:
         definition.write_text(DEFINITION.replace("pretrain = 10,", f"pretrain = 10, {change},"))
-        table = plans.read(str(definition))
+        table = definitions.read(str(definition))
         part = plans.plan(table, tmp_path / "out", methods=["GOLD (BC-IQL)"], seeds=1)
         return part[-1].path.name
 
@@ -139,7 +148,7 @@ def test_a_setting_that_is_not_read_is_no_content(definition, tmp_path, stages):
 
 
 def test_a_part_of_a_table(definition, tmp_path):
-    table = plans.read(str(definition))
+    table = definitions.read(str(definition))
     part = plans.plan(
         table, tmp_path, tasks=[toy.TOY], methods=["GOLD (BC-IQL)"], seeds=1, steps=480
     )
@@ -149,7 +158,7 @@ def test_a_part_of_a_table(definition, tmp_path):
 
 
 def test_golds_table_is_whole():
-    table = plans.read("gold")
+    table = definitions.read("gold")
     stages = list(plans.cells(plans.plan(table, Path("x"))))
     count = {label: sum(s.label == label for s in stages) for label in {s.label for s in stages}}
     assert len(table.tasks) == 8
@@ -165,9 +174,9 @@ def test_golds_table_is_whole():
 
 
 def test_the_table_of_guides_adds_those_of_mediocre_demonstrations_to_golds():
-    table = plans.read("guides")
+    table = definitions.read("guides")
     stages = plans.plan(table, Path("x"))
-    gold = {stage.path: stage for stage in plans.plan(plans.read("gold"), Path("x"))}
+    gold = {stage.path: stage for stage in plans.plan(definitions.read("gold"), Path("x"))}
     assert {s.label for s in stages if s.path not in gold} == {
         DEMONSTRATIONS, *(row.label for row in table.method if row.level == "medium")
     }  # fmt: skip
@@ -185,13 +194,13 @@ def test_the_table_of_guides_adds_those_of_mediocre_demonstrations_to_golds():
 
 def test_the_level_that_is_the_default_makes_no_new_name(definition, tmp_path, stages):
     definition.write_text(DEFINITION.replace("demos = true", 'demos = true\nlevel = "expert"'))
-    assert plans.plan(plans.read(str(definition)), tmp_path / "out") == stages
+    assert plans.plan(definitions.read(str(definition)), tmp_path / "out") == stages
 
 
 def test_a_level_that_is_not_shipped_is_told(definition):
     medium = DEFINITION.replace("demos = true", 'demos = true\nlevel = "medium"')
     definition.write_text(medium)
-    table = plans.read(str(definition))
+    table = definitions.read(str(definition))
     with pytest.raises(HandrailError, match=f"no medium expert is shipped for {toy.TOY}; leave"):
         plans.plan(table, Path("x"))
 
@@ -210,7 +219,17 @@ def test_a_level_that_is_not_shipped_is_told(definition):
         ),
         (('name = "bc"', 'name = "bcc"'), "unknown method 'bcc'"),
         (("hidden = [8], updates", "hiden = [8], updates"), "unknown setting 'hiden'"),
-        (('guide = "BC"', 'guide = "DT"'), "the guide of 'GOLD (BC-IQL)' is no row: 'DT'"),
+        (('guide = "BC"', 'guide = "DT"'), "the guide of 'GOLD (BC-IQL)' is no row without"),
+        (('guide = "BC"', 'guide = "GOLD (BC-IQL)"'), "is no row without a guide"),
+        (('label = "IQL"', 'label = "BC"'), "each with a label of its own"),
+        (("evaluate = 3", "evaluate = 0"), "evaluate is 0; it must be a number of episodes"),
+        (("seeds = 1", 'seeds = "1"'), "seeds of 'BC' is '1'"),
+        (("warmup = 48, iql", "seed = 3, iql"), "settings of 'IQL' name 'seed'"),
+        (
+            ("steps = 240", 'steps = "many"'),
+            "the settings of 'expert' are faulty: '<' not",
+        ),
+        (('[task."gym/toy:Toy', '[task."gym/toy:Tay'), "is of no task of the table"),
         (("evaluate = 3", "evaluate = "), "cannot be read"),
         (("seeds = 2", ""), "missing"),
         (("block = 24", "block = 25"), "block (25) is no multiple of environments (3)"),
@@ -266,7 +285,7 @@ class Script:
         if code == 0:
             made = stage.path if stage.label == DEMONSTRATIONS else stage.path / "evaluation.json"
             made.parent.mkdir(parents=True, exist_ok=True)
-            made.write_text("{}")
+            made.write_text(f'{{"episodes": {stage.episodes}}}')
         future: Future[int] = Future()
         future.set_result(code)
         return future
@@ -320,7 +339,68 @@ def test_a_killed_process_is_begun_again_a_few_times(stages):
     progress, finished = _carry(_toys(stages), workers)
     assert [name for name in workers.begun if name[:3] == "IQL"] == 3 * ["IQL 0"] + 3 * ["IQL 1"]
     assert [s.seed for s in finished if s.label == "IQL"] == [0]
-    assert [path.name[:5] for path in progress.failed] == ["iql-1"]
+    ((path, why),) = progress.failed.items()
+    assert path.name.startswith("iql-1")
+    assert why == "its process was killed 3 times (SIGKILL)"
+
+
+def test_no_process_goes_on_when_its_coordinator_fails(stages):
+    """A full disk where the results are: it may come while others train."""
+    workers = Script({})
+
+    def full(stage: Stage) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        carry_out(stages, workers, show=render, finished=full, stopping=lambda: False)
+    assert workers.stopped
+
+
+def test_an_expert_is_trained_only_where_the_definition_says_how(definition, tmp_path):
+    definition.write_text(DEFINITION.split(f'[task."{toy.ENDS}".expert]')[0])
+    part = plans.plan(definitions.read(str(definition)), tmp_path / "out", seeds=1)
+    experts = [stage.task for stage in part if stage.label == EXPERT]
+    assert experts == [toy.TOY]
+    played = next(s for s in part if s.label == DEMONSTRATIONS and s.task == toy.ENDS)
+    with pytest.raises(HandrailError, match="no expert is shipped for gym/toy:ToyEnds-v0"):
+        work(played)
+
+
+def test_an_expert_over_its_limit_is_no_expert(stages):
+    expert = next(s for s in stages if s.label == EXPERT)
+    work(expert)
+    assert expert.done
+    (expert.path / "evaluation.json").unlink()
+    spec = envs.make(toy.TOY).spec_  # one that always drives on, into the zone that costs
+    actor = Actor(spec.observation_size, 1, (4,), squashed=True, key=jax.random.key(0))
+    actor = eqx.tree_at(lambda net: net.trunk.layers[-1].bias, actor, jnp.array([9.0, 0.0]))
+    save_policy(MLPPolicy.of(actor).mode(), expert.path / "policy", spec)
+    strict = replace(expert, settings={**expert.settings, "cost_limit": 1.0})
+    with pytest.raises(HandrailError, match=r"costs \d+\.\d, its limit is 1; give it other"):
+        work(strict)
+    assert not strict.done
+
+
+def test_another_number_of_evaluation_episodes_judges_again(stages):
+    first = next(s for s in stages if s.label == "IQL")
+    _carry([first], Script({}))
+    assert first.done
+    assert not replace(first, episodes=first.episodes + 1).done
+
+
+def test_one_command_at_a_time(definition, tmp_path, capfd):
+    with alone(tmp_path / "out"):
+        assert cli.main(["table", str(definition), "--out", str(tmp_path / "out")]) == 2
+    assert "another process is training" in capfd.readouterr().err
+
+
+def test_results_of_another_form_are_told_before_the_work(definition, tmp_path, capfd):
+    other = tmp_path / "other.csv"
+    other.write_text("a,b\n1,2\n")
+    command = ["table", str(definition), "--out", str(tmp_path / "out"), "--results", str(other)]
+    assert cli.main(command) == 2
+    assert "is no table of results" in capfd.readouterr().err
+    assert not list(tmp_path.glob("out/*/*"))
 
 
 def test_a_stop_is_passed_on(stages):
@@ -430,7 +510,7 @@ def test_the_boards_of_the_shipped_tables_fit_80_columns(name):
     from rich.console import Console
 
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(render(Progress(plans.plan(plans.read(name), Path("x")))))
+    console.print(render(Progress(plans.plan(definitions.read(name), Path("x")))))
     assert "…" not in console.export_text()
 
 

@@ -6,7 +6,6 @@ GOLD's demonstrations are; ``medium`` is an earlier checkpoint of the same run.
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +16,7 @@ from typing import Literal
 from handrail import envs
 from handrail.data.episodes import Episode, Episodes
 from handrail.errors import HandrailError, Stopped
+from handrail.machine import usable_cores
 from handrail.policies import MLPPolicy
 from handrail.policy_files import load_policy
 from handrail.progress import Watcher
@@ -97,13 +97,13 @@ def _parallel(
     end, done = seed + episodes, 0
     # Processes are spawned: a fork would copy the threads' locks of a started JAX. A terminal sends
     # Ctrl-C to all of them: it is the parent's to answer.
+    chunks = [range(s, min(s + _CHUNK, end)) for s in range(seed, end, _CHUNK)]
     with ProcessPoolExecutor(
-        os.cpu_count(),
+        min(len(chunks), len(usable_cores())),
         mp_context=get_context("spawn"),
         initializer=signal.signal,
         initargs=(signal.SIGINT, signal.SIG_IGN),
     ) as pool:
-        chunks = [range(s, min(s + _CHUNK, end)) for s in range(seed, end, _CHUNK)]
         for future in [pool.submit(_play, task, policy, deterministic, chunk) for chunk in chunks]:
             played = future.result()
             yield from played

@@ -39,7 +39,7 @@ class Console(Watcher):
         self._row: Metrics = {}
 
     def say(self, line: str) -> None:
-        self.terminal.print(line, highlight=False, soft_wrap=True)
+        self.terminal.print(line, highlight=False, soft_wrap=True, markup=False)
 
     def begin(self, what: str, total: int, unit: str, done: int = 0) -> None:
         from rich import progress

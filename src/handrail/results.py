@@ -97,6 +97,19 @@ def append_curve(file: Path, run: Run, label: str) -> None:
     _replace(file, CURVE_COLUMNS, ("task", "method", "seed"), rows)
 
 
+def curves_beside(file: Path) -> Path:
+    """Where a table of results has the learning curves of its runs."""
+    return file.with_name(f"{file.stem}_curves.csv")
+
+
+def check(file: Path) -> None:
+    """Raise a HandrailError where a table of results, or the curves beside it, is of another form;
+    rather before the work than after it."""
+    for table, columns in ((file, COLUMNS), (curves_beside(file), CURVE_COLUMNS)):
+        if table.exists():
+            read_rows(table, columns)
+
+
 def _replace(file: Path, columns: tuple[str, ...], same: tuple[str, ...], new: list[dict]) -> None:
     """Rows that agree with the new ones in the columns ``same`` make room for them."""
     rows: list[dict] = list(read_rows(file, columns)) if file.exists() else []

@@ -123,25 +123,13 @@ class Run:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """A block in which no other process may train the run. The lock is the system's, on the
-        directory: it leaves no file, and a kill releases it.
+        """A block in which no other process may train the run.
 
         Raises:
             HandrailError: another process is in such a block.
         """
-        import fcntl
-
-        directory = os.open(self.path, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise HandrailError(
-                    f"another process is training {self.path}; wait for it, or stop it first"
-                ) from None
+        with alone(self.path):
             yield
-        finally:
-            os.close(directory)
 
     def __enter__(self) -> Run:
         return self
@@ -356,6 +344,30 @@ class Run:
                 f"the disk of {self.path} is full; {kept}: free some space, then "
                 f"`handrail resume {self.path}`"
             ) from error
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """A block in which no other process may work in the directory, which is made where it is not
+    there. The lock is the system's, on the directory: it leaves no file, and a kill releases it.
+
+    Raises:
+        HandrailError: another process is in such a block.
+    """
+    import fcntl
+
+    path.mkdir(parents=True, exist_ok=True)
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HandrailError(
+                f"another process is training {path}; wait for it, or stop it first"
+            ) from None
+        yield
+    finally:
+        os.close(directory)
 
 
 def read_metrics(path: str | Path) -> dict[str, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,10 +10,12 @@ from tyro.conf import Positional, arg
 from handrail import envs
 from handrail.commands._cli import parse
 from handrail.errors import HandrailError, Stopped
+from handrail.machine import usable_cores
 from handrail.progress import Console
-from handrail.results import append_curve, append_row
-from handrail.runs import Run
+from handrail.results import append_curve, append_row, check, curves_beside
+from handrail.runs import Run, alone
 from handrail.storage import read_json
+from handrail.tables import definition
 from handrail.tables import plan as plans
 from handrail.tables.board import Board, render
 from handrail.tables.carry_out import Progress, carry_out, require_done
@@ -60,21 +61,22 @@ def table(
             raise HandrailError(f"--{option} is {value}; it must be 1 or more")
     if ray is not None and workers is not None:
         raise HandrailError("--workers and --ray: give one of them")
-    definition = plans.read(name)
+    asked = definition.read(name)
     out = out or Path("runs") / f"table-{Path(name).stem}"
     results = results or out / "results.csv"
-    stages = plans.plan(definition, out, tasks=tasks, methods=methods, seeds=seeds, steps=steps)
+    stages = plans.plan(asked, out, tasks=tasks, methods=methods, seeds=seeds, steps=steps)
     console = Console()
     if status:
         console.terminal.print(render(Progress(stages)))
         return
     for task in dict.fromkeys(stage.task for stage in stages):  # a missing extra is told at once
         envs.make(task).close()
+    check(results)
     for stage in plans.cells(stages):
         if stage.done:
             _enter(stage, results)
-    pool = Local(workers or len(os.sched_getaffinity(0))) if ray is None else Ray(ray)
-    with console.interruptible(), Board(console) as board:
+    pool = Local(workers or len(usable_cores())) if ray is None else Ray(ray)
+    with alone(out), console.interruptible(), Board(console) as board:
 
         def finished(stage: plans.Stage) -> None:
             if stage in plans.cells([stage]):
@@ -99,4 +101,4 @@ def _enter(stage: plans.Stage, results: Path) -> None:
     """Into the table of results, and the curves beside it, in place of an earlier entry."""
     with Run.open(stage.path) as run:
         append_row(results, run, read_json(stage.path / "evaluation.json"))
-        append_curve(results.with_name(f"{results.stem}_curves.csv"), run, stage.label)
+        append_curve(curves_beside(results), run, stage.label)

@@ -13,7 +13,7 @@ from handrail.page import panels, paper
 from handrail.page.measured import Result, Results
 from handrail.page.sources import Sources
 from handrail.page.words import commits, number, paragraphs, table, with_interval
-from handrail.tables import plan as plans
+from handrail.tables import definition
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Pair:
 
 def pairs(results: Results) -> list[Pair]:
     """What has been run of the guides and students of the table ``guides``, by task."""
-    definition = plans.read("guides")
-    kinds = {row.label: row.name.upper() for row in definition.method}
+    shipped = definition.read("guides")
+    kinds = {row.label: row.name.upper() for row in shipped.method}
     found = []
-    for task, row in itertools.product(definition.tasks, definition.method):
+    for task, row in itertools.product(shipped.tasks, shipped.method):
         if row.guide is None:
             continue
         guides = {run.seed: run for run in results.get((task, row.guide), ())}

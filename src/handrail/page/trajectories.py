@@ -29,9 +29,9 @@ def trajectories(sources: Sources) -> str:
     task = next((t for t in native if all((t, s) in runs for s in STUDENTS)), None)
     if task is None:
         return ""
-    from handrail.envs.native.paths import draw, follow  # it needs MuJoCo
+    env = envs.make(task)  # it says what is missing where MuJoCo is
+    from handrail.envs.native.paths import draw, follow
 
-    env = envs.make(task)
     policies = [load_policy(runs[task, student])[0] for student in STUDENTS]
     shown = [[follow(policy, env, seed) for policy in policies] for seed in EPISODES]
     env.close()

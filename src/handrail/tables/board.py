@@ -29,6 +29,7 @@ def share(stage: Stage) -> float:
 def render(progress: Progress) -> Any:
     """The table and what is at work as a rich renderable; it fits 80 columns."""
     from rich.console import Group
+    from rich.markup import escape
     from rich.table import Table
 
     shown = list(cells(progress.stages))
@@ -44,7 +45,7 @@ def render(progress: Progress) -> Any:
     tasks = list(dict.fromkeys(stage.task for stage in shown))
     table.add_column("task", no_wrap=True)
     for method in ("data", *methods):
-        table.add_column(_narrow(method), justify="center", no_wrap=True)
+        table.add_column(escape(_narrow(method)), justify="center", no_wrap=True)
     for task in tasks:
         here = [stage for stage in progress.stages if stage.task == task]
         table.add_row(
@@ -52,7 +53,7 @@ def render(progress: Progress) -> Any:
             _cell(progress, [s for s in here if s.label in (DEMONSTRATIONS, EXPERT)]),
             *(_cell(progress, [s for s in here if s.label == method]) for method in methods),
         )
-    lines = [f"[cyan]▸[/] {_name(s)}: {share(s):.0%}" for s in progress.running.values()]
+    lines = [f"[cyan]▸[/] {escape(_name(s))}: {share(s):.0%}" for s in progress.running.values()]
     return Group(table, *lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -47,12 +48,29 @@ def carry_out(
         Stopped: ``stopping`` asked for it; every process has written a checkpoint.
     """
     progress = Progress(stages)
+    try:
+        _carry_out(progress, workers, show, finished, stopping, every)
+    except BaseException:  # a full disk, a second Ctrl-C: no process may go on unseen
+        workers.stop()
+        raise
+    show(progress)
+    return progress
+
+
+def _carry_out(
+    progress: Progress,
+    workers: Workers,
+    show: Callable[[Progress], None],
+    finished: Callable[[Stage], None],
+    stopping: Callable[[], bool],
+    every: float,
+) -> None:
+    stages = progress.stages
     futures: dict[Future[int], Stage] = {}
     waiting = [stage for stage in stages if not stage.done]
     tries: dict[Path, int] = {}
     while waiting or futures:
         if stopping():
-            workers.stop()
             raise Stopped(f"stopped; {len(waiting) + len(futures)} stages are not complete")
         for stage in tuple(waiting):
             if lost := next((need.name for need in stage.needs if need in progress.failed), ""):
@@ -76,17 +94,19 @@ def carry_out(
             try:
                 code = future.result()
             except Exception as error:  # of the cluster, not of the stage
-                progress.failed[stage.path] = str(error).splitlines()[0]
+                said = [line for line in str(error).splitlines() if line.strip()]
+                progress.failed[stage.path] = said[-1] if said else repr(error)
                 continue
             tries[stage.path] = tries.get(stage.path, 0) + 1
-            if code == 0 and stage.done:
+            if stage.done:
                 finished(stage)
             elif code < 0 and tries[stage.path] < TRIES:
                 waiting.insert(0, stage)
+            elif code < 0:
+                name = signal.Signals(-code).name
+                progress.failed[stage.path] = f"its process was killed {TRIES} times ({name})"
             else:
                 progress.failed[stage.path] = _last_line(stage.log)
-    show(progress)
-    return progress
 
 
 def _last_line(log: Path) -> str:

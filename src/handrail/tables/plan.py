@@ -10,12 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from importlib import resources
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from handrail.demonstrations import Level, expert_path
 from handrail.errors import HandrailError
@@ -24,6 +22,7 @@ from handrail.methods import Method
 from handrail.online_methods import OnlineMethod
 from handrail.runs import plain
 from handrail.storage import read_json
+from handrail.tables.definition import Row, Table, Task
 
 DEMONSTRATIONS, EXPERT = "demonstrations", "expert"
 """Labels of the stages that are no rows of the table."""
@@ -47,8 +46,10 @@ class Stage:
 
     @property
     def done(self) -> bool:
-        made = self.path if self.label == DEMONSTRATIONS else self.path / "evaluation.json"
-        return made.is_file()
+        if self.label == DEMONSTRATIONS:
+            return self.path.is_file()
+        judged = self.path / "evaluation.json"
+        return judged.is_file() and read_json(judged).get("episodes") == self.episodes
 
     @property
     def order(self) -> Path:
@@ -75,102 +76,6 @@ class Stage:
         value = read_json(file)
         value |= {"path": Path(value["path"]), "needs": tuple(map(Path, value["needs"]))}
         return cls(**value)
-
-
-@dataclass(frozen=True)
-class Row:
-    """A method of a table."""
-
-    label: str
-    name: str
-    """Of the method, as on the command line."""
-    seeds: int
-    demos: bool = False
-    """Whether it learns from the task's demonstrations."""
-    level: Level = "expert"
-    """Which of the task's shipped experts plays them; where ``demos``."""
-    guide: str | None = None
-    """The label of the row whose run of the same seed is its guide."""
-    settings: dict[str, Any] = field(default_factory=dict)
-    """What differs from the method's defaults."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a task of a table has of its own."""
-
-    online: dict[str, Any] = field(default_factory=dict)
-    """Of the online methods' loop, on top of the table's."""
-    expert: dict[str, Any] = field(default_factory=dict)
-    """Settings of ``handrail expert``, where none is shipped."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table: tasks x methods x seeds, and what all of them share."""
-
-    evaluate: int
-    """Evaluation episodes of each run."""
-    demonstrations: int
-    """Episodes that a task's expert plays."""
-    tasks: tuple[str, ...]
-    method: tuple[Row, ...]
-    online: dict[str, Any] = field(default_factory=dict)
-    """Settings of the loop, of every online method."""
-    task: dict[str, Task] = field(default_factory=dict)
-
-
-def read(name: str) -> Table:
-    """A shipped table by its name, or one of the user's by its file's path.
-
-    Raises:
-        HandrailError: there is neither, or the definition is faulty.
-    """
-    file = Path(name)
-    if file.suffix != ".toml":
-        shipped = resources.files("handrail") / "assets" / "tables"
-        names = sorted(p.name[:-5] for p in shipped.iterdir() if p.name.endswith(".toml"))
-        if name not in names:
-            raise HandrailError(
-                f"there is no table {name!r} (there are: {', '.join(names)}); or name a .toml file"
-            )
-        text = (shipped / f"{name}.toml").read_text("utf-8")
-    elif file.is_file():
-        text = file.read_text("utf-8")
-    else:
-        raise HandrailError(f"there is no file {file}; name a table's definition")
-    try:
-        values = tomllib.loads(text)
-        tasks = {task: _made(Task, own, name) for task, own in values.pop("task", {}).items()}
-        rows = tuple(_made(Row, row, name) for row in values.pop("method", []))
-        values["tasks"] = tuple(values.get("tasks", ()))
-        for row in rows:
-            _check_level(row, name)
-        return _made(Table, {**values, "task": tasks, "method": rows}, name)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError) as error:
-        raise HandrailError(f"{name} cannot be read: {error}; mend it") from error
-
-
-def _made(cls: type, values: dict[str, Any], name: str) -> Any:
-    known = {f.name for f in fields(cls)}
-    if unknown := sorted(set(values) - known):
-        raise HandrailError(f"{name}: unknown {unknown[0]!r}; there are: {', '.join(known)}")
-    try:
-        return cls(**values)
-    except TypeError as error:
-        raise HandrailError(f"{name}: {error}; mend it") from error
-
-
-def _check_level(row: Row, name: str) -> None:
-    levels = get_args(Level)
-    if row.level not in levels:
-        raise HandrailError(
-            f"{name}: the level of {row.label!r} is {row.level!r}; there are: {', '.join(levels)}"
-        )
-    if row.level != "expert" and not row.demos:
-        raise HandrailError(
-            f"{name}: {row.label!r} has a level and no demonstrations; say demos = true"
-        )
 
 
 def plan(
@@ -224,8 +129,6 @@ class _Planner:
             needs.append(self.demonstrations(task, row.level))
             settings["demos"] = str(needs[0].path)
         if row.guide is not None:
-            if row.guide not in self.rows:
-                raise HandrailError(f"the guide of {row.label!r} is no row: {row.guide!r}")
             needs.append(self.run(self.rows[row.guide], task, seed))
             settings["guide"] = str(needs[-1].path)
         return self._stage(row.name, row.label, task, seed, settings, needs)
@@ -242,8 +145,10 @@ class _Planner:
                     f"level {level!r}"
                 ) from None
             own = self.table.task.get(task, Task()).expert
-            needs.append(self._stage("expert", EXPERT, task, 1, own, []))
-            policy, content = needs[0].path, needs[0].path.name
+            policy, content = "", "none"  # whoever is to play will say that there is none
+            if own:
+                needs.append(self._stage("expert", EXPERT, task, 1, own, []))
+                policy, content = needs[0].path, needs[0].path.name
         episodes = self.table.demonstrations
         name = _digest({"task": task, "policy": content, "episodes": episodes})
         return self._keep(
@@ -272,8 +177,13 @@ class _Planner:
             own = self.table.task.get(task, Task()).online
             online = {**self.table.online, **own, **settings.get("online", {}), **self.online}
             settings = {**settings, "online": online}
-        stated = _with_defaults(METHODS[name], {**settings, "task": task, "seed": seed})
-        method = build(METHODS[name], stated, Path("the table"))
+        try:
+            stated = _with_defaults(METHODS[name], {**settings, "task": task, "seed": seed})
+            method = build(METHODS[name], stated, Path("the table"))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise HandrailError(
+                f"the settings of {label!r} are faulty: {error}; mend it"
+            ) from error
         resolved = plain(method.settings())
         content = {k: v for k, v in _named(resolved).items() if k not in method.unread()}
         path = self._place(task) / f"{_slug(label)}-{seed}-{_digest(content)}"

@@ -16,7 +16,7 @@ from pathlib import Path
 from handrail import envs
 from handrail.cli import answer
 from handrail.data import sources
-from handrail.demonstrations import roll
+from handrail.demonstrations import expert_path, roll
 from handrail.errors import HandrailError
 from handrail.evaluate import evaluate
 from handrail.jobs import go_on, start
@@ -24,7 +24,7 @@ from handrail.policy_files import load_policy
 from handrail.progress import Console
 from handrail.runs import Run
 from handrail.storage import json_bytes, write_file
-from handrail.tables.plan import DEMONSTRATIONS, Stage
+from handrail.tables.plan import DEMONSTRATIONS, EXPERT, Stage
 
 EVALUATION_SEED = 1000
 """Evaluations begin here, as those of ``handrail evaluate`` do."""
@@ -51,11 +51,12 @@ def work(stage: Stage) -> None:
 
 
 def _demonstrate(stage: Stage) -> None:
+    policy = stage.settings["policy"]
     with Console().interruptible() as console:
         played = roll(
             stage.task,
             stage.settings["episodes"],
-            policy=Path(stage.settings["policy"]),
+            policy=Path(policy) if policy else expert_path(stage.task),
             watcher=console,
         )
     sources.write(played, stage.path)
@@ -71,6 +72,11 @@ def _judge(stage: Stage) -> None:
         cost_limit=stage.settings.get("cost_limit"),
         method=stage.label,
     )
+    if stage.label == EXPERT and report["cost"]["mean"] > report["cost_limit"]:
+        raise HandrailError(
+            f"the expert of {stage.task} costs {report['cost']['mean']:.1f}, its limit is "
+            f"{report['cost_limit']:g}; give it other settings in the table's definition"
+        )
     write_file(stage.path / "evaluation.json", json_bytes(report))
 
 

@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from typing import Protocol
 
 from handrail.errors import HandrailError
+from handrail.machine import usable_cores
 from handrail.tables.plan import Stage
 
 
@@ -63,7 +64,7 @@ class Local:
         self._running: list[subprocess.Popen] = []
         self._stopping, self._lock = False, threading.Lock()
         # Two learners whose threads take turns on the same cores lose a third of their speed.
-        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+        cores = sorted(usable_cores()) if hasattr(os, "sched_setaffinity") else []
         self._cores: SimpleQueue[list[int]] = SimpleQueue()
         for i in range(workers):
             self._cores.put(cores[i::workers] or cores)
@@ -96,7 +97,13 @@ class Local:
             for process in self._running:
                 if process.stdin is not None:
                     process.stdin.close()
-        self._pool.shutdown(cancel_futures=True)
+            processes = tuple(self._running)
+        try:
+            self._pool.shutdown(cancel_futures=True)
+        except KeyboardInterrupt:
+            for process in processes:
+                process.kill()
+            raise
 
 
 class Ray:

@@ -1,0 +1,131 @@
+"""The definition of a table: a TOML file, shipped or the user's own."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args
+
+from handrail.demonstrations import Level
+from handrail.errors import HandrailError
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method of a table."""
+
+    label: str
+    name: str
+    """Of the method, as on the command line."""
+    seeds: int
+    demos: bool = False
+    """Whether it learns from the task's demonstrations."""
+    level: Level = "expert"
+    """Which of the task's shipped experts plays them; where ``demos``."""
+    guide: str | None = None
+    """The label of the row whose run of the same seed is its guide."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """What differs from the method's defaults."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a task of a table has of its own."""
+
+    online: dict[str, Any] = field(default_factory=dict)
+    """Of the online methods' loop, on top of the table's."""
+    expert: dict[str, Any] = field(default_factory=dict)
+    """Settings of ``handrail expert``, where none is shipped: none suit all tasks."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: tasks x methods x seeds, and what all of them share."""
+
+    evaluate: int
+    """Evaluation episodes of each run."""
+    demonstrations: int
+    """Episodes that a task's expert plays."""
+    tasks: list[str]
+    method: tuple[Row, ...]
+    online: dict[str, Any] = field(default_factory=dict)
+    """Settings of the loop, of every online method."""
+    task: dict[str, Task] = field(default_factory=dict)
+
+
+def read(name: str) -> Table:
+    """A shipped table by its name, or one of the user's by its file's path.
+
+    Raises:
+        HandrailError: there is neither, or the definition is faulty.
+    """
+    file = Path(name)
+    if file.suffix != ".toml":
+        shipped = resources.files("handrail") / "assets" / "tables"
+        names = sorted(p.name[:-5] for p in shipped.iterdir() if p.name.endswith(".toml"))
+        if name not in names:
+            raise HandrailError(
+                f"there is no table {name!r} (there are: {', '.join(names)}); or name a .toml file"
+            )
+        text = (shipped / f"{name}.toml").read_text("utf-8")
+    elif file.is_file():
+        text = file.read_text("utf-8")
+    else:
+        raise HandrailError(f"there is no file {file}; name a table's definition")
+    try:
+        values = tomllib.loads(text)
+        tasks = {task: _made(Task, own, name) for task, own in values.pop("task", {}).items()}
+        rows = tuple(_made(Row, row, name) for row in values.pop("method", []))
+        table = _made(Table, {**values, "task": tasks, "method": rows}, name)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, AttributeError, TypeError) as error:
+        raise HandrailError(f"{name} cannot be read: {error}; mend it") from error
+    for fault in _faults(table):
+        raise HandrailError(f"{name}: {fault}")
+    return table
+
+
+def _made(cls: type, values: dict[str, Any], name: str) -> Any:
+    known = {f.name for f in fields(cls)}
+    if unknown := sorted(set(values) - known):
+        raise HandrailError(f"{name}: unknown {unknown[0]!r}; there are: {', '.join(known)}")
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise HandrailError(f"{name}: {error}; mend it") from error
+
+
+def _faults(table: Table) -> Iterator[str]:
+    """What is wrong with a definition, as far as it can be told without its methods."""
+    for name in ("evaluate", "demonstrations"):
+        if not _count(getattr(table, name)):
+            yield f"{name} is {getattr(table, name)!r}; it must be a number of episodes"
+    if not isinstance(table.tasks, list) or not table.tasks:
+        yield "tasks must be a list of one task or more"
+    if unknown := sorted(set(table.task) - set(table.tasks)):
+        yield f"[task.{unknown[0]!r}] is of no task of the table; name it in tasks"
+    rows = {row.label: row for row in table.method}
+    if not rows or len(rows) < len(table.method):
+        yield "there must be one [[method]] or more, each with a label of its own"
+    for row in table.method:
+        if not _count(row.seeds):
+            yield f"seeds of {row.label!r} is {row.seeds!r}; it must be 1 or more"
+        if row.guide is not None and (row.guide not in rows or rows[row.guide].guide is not None):
+            yield f"the guide of {row.label!r} is no row without a guide: {row.guide!r}"
+        if row.level not in get_args(Level):
+            levels = ", ".join(get_args(Level))
+            yield f"the level of {row.label!r} is {row.level!r}; there are: {levels}"
+        if row.level != "expert" and not row.demos:
+            yield f"{row.label!r} has a level and no demonstrations; say demos = true"
+        if not isinstance(row.settings, dict) or not isinstance(
+            row.settings.get("online", {}), dict
+        ):
+            yield f"settings of {row.label!r} must be tables"
+        elif taken := sorted({"task", "seed", "out"} & set(row.settings)):
+            yield f"settings of {row.label!r} name {taken[0]!r}, which the table gives"
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
