@@ -2,6 +2,7 @@
 # Makes results/multipliers.csv: three tasks x three cost limits x w fixed, by PID, by adaptive PID.
 # Demonstrations and guides are made once a task (a guide once a seed too). With w fixed a run does
 # not know the limit, so one run is judged by all three. Complete runs are kept, stopped ones go on.
+# The soft extraction, since on the leash of ddpg_bc the cost does not answer to w (decision 9).
 #   experiments/gold/multipliers.sh [seed ...]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -16,7 +17,8 @@ job() {  # NAME METHOD SETTINGS...: train or go on
 gold() {  # NAME SETTINGS...
   local name=$1
   shift
-  job "$name" gold --guide "$out/dt-$seed" --steps 40000 --batch 128 --updates-per-step 0.5 "$@"
+  job "$name" gold --guide "$out/dt-$seed" --steps 60000 --batch 128 --updates-per-step 0.5 \
+    --iql.extraction sac --pid.largest 30 "$@"
 }
 judge() {  # NAME LIMIT
   $handrail evaluate "$out/$1" --episodes 50 --cost-limit "$2" --append results/multipliers.csv
