@@ -181,7 +181,7 @@ def test_a_closed_pipe_is_no_fault():
         ("resume nowhere", "there is no directory nowhere"),
         ("evaluate nowhere", "nowhere: there is no such run, policy or data set"),
         ("evaluate nowhere --cost-limit nan", "the cost limit is nan"),
-        ("results nowhere.csv --out page.md", "nowhere.csv: no such file; `handrail table` writes it"),
+        ("results nowhere.csv --out page.md", "nowhere.csv: no such file; `handrail table`"),
         ("figures nowhere --out figures", "there is no directory nowhere"),
         ("figures --out figures", "there is no run to draw"),
         ("data", "usage: handrail data check PATH"),
