@@ -17,12 +17,12 @@ from torch.distributions import Normal
 from torch.nn.functional import mse_loss
 
 from handrail.learners.cvpo import (
-    DUAL_RANGE,
     MULTIPLIER_MOST,
     MULTIPLIER_STEP,
     CVPOSettings,
     discounted_limit,
 )
+from handrail.learners.cvpo_dual import RANGE
 from handrail.types import Batch, Spec
 
 
@@ -67,8 +67,9 @@ class TorchCVPO:
             value = eta * (self.settings.epsilon + soft.mean()) + lam * self.limit
             return value, np.array([slope_eta, slope_lam])
 
-        found = minimize(dual, self.dual, jac=True, method="SLSQP", bounds=[DUAL_RANGE] * 2)
-        self.dual = np.clip(found.x, *DUAL_RANGE)
+        bounds = [RANGE, (RANGE[0], self.settings.largest_multiplier)]
+        found = minimize(dual, self.dual, jac=True, method="SLSQP", bounds=bounds)
+        self.dual = np.clip(found.x, *np.transpose(bounds))
 
     def update(
         self, s: Tensor, a: Tensor, r: Tensor, c: Tensor, s2: Tensor, terminated: Tensor

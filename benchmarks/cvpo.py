@@ -14,16 +14,15 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
-from collections.abc import Callable
+from dataclasses import replace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from _rates import of_agent, of_block
 from _torch import yardstick
 
-from handrail import training
 from handrail.learners import cvpo
+from handrail.online_methods import CVPO
 from handrail.types import Batch, Spec
 
 SPEC = Spec("native/PointGoal1", 60, 2, (-1.0, -1.0), (1.0, 1.0), horizon=1000, cost_limit=25.0)
@@ -39,56 +38,26 @@ def some_batches(updates: int) -> Batch:
     return rows._replace(action=jnp.tanh(rows.action), cost=costs, terminated=ends)
 
 
-def handrail_cvpo(settings: cvpo.CVPOSettings, updates: int) -> Callable[[], float]:
-    """A function that trains a block and returns its updates per second."""
-    learner = cvpo.learner(settings, SPEC, SPEC.cost_limit)
-    run, batches = training.block(learner), some_batches(updates)
-    state = learner.init(jax.random.key(0), SPEC)
-
-    def go() -> float:
-        nonlocal state
-        start = time.perf_counter()
-        state = jax.block_until_ready(run(state, batches, 0.0)).state
-        return updates / (time.perf_counter() - start)
-
-    return go
-
-
-def torch_cvpo(settings: cvpo.CVPOSettings, updates: int) -> Callable[[], float] | None:
-    """The same of eager PyTorch, or None where it is missing."""
-    eager = yardstick("_torch_cvpo")
-    if eager is None:
-        return None
-    agent = eager.TorchCVPO(settings, SPEC, SPEC.cost_limit)
-    rows = eager.tensors(some_batches(updates))
-
-    def go() -> float:
-        start = time.perf_counter()
-        for row in rows:
-            agent.update(*row)
-        return updates / (time.perf_counter() - start)
-
-    return go
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="CVPO's speed over eager PyTorch")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--updates", type=int, default=10, help="updates a round")
     arguments = parser.parse_args()
-    settings = cvpo.CVPOSettings(slack=0.0)
-    ours = handrail_cvpo(settings, arguments.updates)
-    theirs = torch_cvpo(settings, arguments.updates)
+    settings = replace(CVPO.PRESETS["gold"]["cvpo"], slack=0.0)
+    batches, limit = some_batches(arguments.updates), SPEC.cost_limit
+    ours = of_block(cvpo.learner(settings, SPEC, limit), SPEC, batches, 0.0)
+    eager = yardstick("_torch_cvpo")
+    theirs = eager and of_agent(eager.TorchCVPO(settings, SPEC, limit), eager.tensors(batches))
     rates, ratios = [], []
     for round_ in range(arguments.rounds + 1):
-        rate, eager = ours(), theirs() if theirs else None
+        rate, torch = ours(), theirs() if theirs else None
         if round_ == 0:
             continue  # compiles and warms up
         rates.append(rate)
         line = f"{rate:6.1f} updates/s"
-        if eager:
-            ratios.append(rate / eager)
-            line += f"  PyTorch {eager:6.1f} updates/s"
+        if torch:
+            ratios.append(rate / torch)
+            line += f"  PyTorch {torch:6.1f} updates/s"
         print(line, flush=True)
     print(
         json.dumps(

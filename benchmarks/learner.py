@@ -20,9 +20,9 @@ from itertools import pairwise
 import jax
 import jax.numpy as jnp
 import numpy as np
+from _rates import of_agent, of_block
 from _torch import yardstick
 
-from handrail import training
 from handrail.learners import iql
 from handrail.types import Batch, Spec
 
@@ -64,38 +64,6 @@ def some_batches(updates: int) -> Batch:
     return rows._replace(action=jnp.tanh(rows.action), terminated=ends)
 
 
-def handrail_iql(settings: iql.IQLSettings, updates: int) -> Callable[[], float]:
-    """A function that trains a block and returns its updates per second."""
-    learner = iql.learner(settings)
-    run, batches = training.block(learner), some_batches(updates)
-    state = learner.init(jax.random.key(0), SPEC)
-
-    def go() -> float:
-        nonlocal state
-        start = time.perf_counter()
-        state = jax.block_until_ready(run(state, batches, COST_WEIGHT)).state
-        return updates / (time.perf_counter() - start)
-
-    return go
-
-
-def torch_iql(settings: iql.IQLSettings, updates: int) -> Callable[[], float] | None:
-    """The same of eager PyTorch, or None where it is missing."""
-    eager = yardstick("_torch_iql")
-    if eager is None:
-        return None
-    agent = eager.TorchIQL(settings, SPEC)
-    rows = eager.tensors(some_batches(updates), COST_WEIGHT)
-
-    def go() -> float:
-        start = time.perf_counter()
-        for row in rows:
-            agent.update(*row)
-        return updates / (time.perf_counter() - start)
-
-    return go
-
-
 def product(size: int) -> Callable[[], float]:
     """A function that returns the rate, FLOP/s, of a square float32 product."""
     matrix = jax.random.normal(jax.random.key(0), (size, size))
@@ -116,23 +84,25 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=100, help="updates a round")
     arguments = parser.parse_args()
     settings = iql.IQLSettings(extraction="awr")  # as published, in PyTorch too
-    ours = handrail_iql(settings, arguments.updates)
-    theirs = torch_iql(settings, arguments.updates)
+    batches = some_batches(arguments.updates)
+    ours = of_block(iql.learner(settings), SPEC, batches, COST_WEIGHT)
+    eager = yardstick("_torch_iql")
+    theirs = eager and of_agent(eager.TorchIQL(settings, SPEC), eager.tensors(batches, COST_WEIGHT))
     products = [product(size) for size in SIZES]
     flops = flops_of_update(settings, SPEC, BATCH)
 
     rates, over_torch, shares = [], [], []
     for round_ in range(arguments.rounds + 1):
         rate, ceiling = ours(), max(p() for p in products)
-        eager = theirs() if theirs else None
+        torch = theirs() if theirs else None
         if round_ == 0:
             continue  # compiles and warms up
         rates.append(rate)
         shares.append(rate * flops / ceiling)
         line = f"{rate:7.1f} updates/s  {ceiling / 1e9:6.1f} GFLOP/s at most"
-        if eager:
-            over_torch.append(rate / eager)
-            line += f"  PyTorch {eager:6.1f} updates/s"
+        if torch:
+            over_torch.append(rate / torch)
+            line += f"  PyTorch {torch:6.1f} updates/s"
         print(line, flush=True)
 
     print(f"one update: {flops / 1e9:.3f} GFLOP of matrix products; {jax.devices()[0].device_kind}")
