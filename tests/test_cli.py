@@ -16,11 +16,12 @@ import toy
 
 from handrail import cli, envs
 from handrail.data import sources
+from handrail.metrics_file import read_metrics
 from handrail.networks import Actor
 from handrail.policies import MLPPolicy
 from handrail.policy_files import save_policy
 from handrail.results import COLUMNS, CURVE_COLUMNS
-from handrail.runs import Run, read_metrics
+from handrail.runs import Run
 
 LOOP = [*("--steps", 240, "--environments", 3, "--block", 24, "--batch", 8, "--start", 50)]
 LOOP += [*("--evaluate-every", 120, "--evaluate-episodes", 2)]

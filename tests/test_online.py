@@ -24,13 +24,14 @@ from handrail.learners.cvpo import CVPOSettings
 from handrail.learners.decision_transformer import DTSettings
 from handrail.learners.sac import SACSettings
 from handrail.methods import Method
+from handrail.metrics_file import read_metrics
 from handrail.multipliers import Controller, Fixed, Ramp
 from handrail.online import Online, OnlineSettings
 from handrail.online_methods import CVPO, IQL, Expert
 from handrail.pid import PID, PIDSettings
 from handrail.policies import MLPPolicy
 from handrail.progress import Watcher
-from handrail.runs import Run, read_metrics
+from handrail.runs import Run
 from handrail.storage import read_policy
 from handrail.training import unpack
 from handrail.types import Draws, Step

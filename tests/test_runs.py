@@ -15,7 +15,8 @@ import pytest
 from handrail import runs
 from handrail.data.episodes import Episode
 from handrail.errors import HandrailError
-from handrail.runs import Run, read_metrics
+from handrail.metrics_file import read_metrics
+from handrail.runs import Run
 from handrail.storage import read_policy, write_policy
 
 TASK = "native/Probe"

@@ -25,10 +25,12 @@ import toy
 from handrail import cli, envs
 from handrail.data import sources
 from handrail.errors import HandrailError, Stopped
+from handrail.metrics_file import read_metrics
 from handrail.networks import Actor
 from handrail.policies import MLPPolicy
 from handrail.policy_files import save_policy
-from handrail.runs import Run, alone, read_metrics
+from handrail.runs import Run
+from handrail.storage import alone
 from handrail.tables import definition as definitions
 from handrail.tables import plan as plans
 from handrail.tables.board import render, share

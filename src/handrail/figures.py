@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from handrail.errors import HandrailError
-from handrail.runs import read_metrics
+from handrail.metrics_file import read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

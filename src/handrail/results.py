@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from handrail.errors import HandrailError
-from handrail.runs import Run, read_metrics
+from handrail.metrics_file import read_metrics
+from handrail.runs import Run
 
 COLUMNS = (
     "task",

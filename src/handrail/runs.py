@@ -9,9 +9,7 @@ value; timings go to TensorBoard alone.
 
 from __future__ import annotations
 
-import csv
 import errno
-import io
 import os
 import socket
 import subprocess
@@ -23,12 +21,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from handrail import metrics_file
 from handrail.data.episodes import Episode
 from handrail.errors import HandrailError
 from handrail.storage import (
     FORMAT,
+    alone,
     arrays_of,
     json_bytes,
     publish,
@@ -55,8 +53,8 @@ class Run:
 
     def __init__(self, path: Path, settings: dict[str, Any], about: dict[str, Any]):
         self.path, self.settings, self.about = path, settings, about
-        self._columns, rows = _split(self._metrics)
-        self._next_step = _after(rows)
+        self._columns, rows = metrics_file.split(self._metrics)
+        self._next_step = metrics_file.after(rows)
         self._events: Any = None
         self._began, self._before = time.perf_counter(), 0.0
 
@@ -166,11 +164,14 @@ class Run:
         with self._disk():
             if columns == self._columns:
                 with self._metrics.open("ab") as file:
-                    file.write(_lines([row]))
+                    file.write(metrics_file.lines([row]))
                 sync(self._metrics)
             else:  # a new column: every earlier row gets an empty cell
-                rows = [_fit(old, len(columns)) for old in _split(self._metrics)[1]]
-                write_file(self._metrics, _lines([columns, *rows, row]))
+                rows = [
+                    metrics_file.fit(old, len(columns))
+                    for old in metrics_file.split(self._metrics)[1]
+                ]
+                write_file(self._metrics, metrics_file.lines([columns, *rows, row]))
                 self._columns = columns
             self._tensorboard(int(step), {**values, **(timings or {})})
         self._next_step = int(step) + 1
@@ -250,7 +251,7 @@ class Run:
             state: a pytree. Its arrays, numbers and random keys are kept; other leaves (functions)
                 are code, and ``load`` takes them from ``like``.
         """
-        columns, rows = _split(self._metrics)
+        columns, rows = metrics_file.split(self._metrics)
         numbers = self._numbers()
         record = {
             "progress": dict(progress),
@@ -288,8 +289,8 @@ class Run:
 
     def _roll_back(self, columns: list[str], rows: int, episodes: int) -> None:
         self.close()
-        have, kept = _split(self._metrics)
-        kept = [_fit(row, len(columns)) for row in kept[:rows]]
+        have, kept = metrics_file.split(self._metrics)
+        kept = [metrics_file.fit(row, len(columns)) for row in kept[:rows]]
         if have[: len(columns)] != columns or len(kept) != rows:
             raise HandrailError(
                 f"{self._metrics} has lost rows that its checkpoint counts on; restore it, or "
@@ -303,11 +304,11 @@ class Run:
                 if number >= episodes:
                     self._episode(number).unlink()
             if rows:
-                write_file(self._metrics, _lines([columns, *kept]))
+                write_file(self._metrics, metrics_file.lines([columns, *kept]))
             else:
                 self._metrics.unlink(missing_ok=True)
         self._columns = columns
-        self._next_step = _after(kept)
+        self._next_step = metrics_file.after(kept)
 
     # -- the end ---------------------------------------------------------------------------------
 
@@ -344,82 +345,6 @@ class Run:
                 f"the disk of {self.path} is full; {kept}: free some space, then "
                 f"`handrail resume {self.path}`"
             ) from error
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """A block in which no other process may work in the directory, which is made where it is not
-    there. The lock is the system's, on the directory: it leaves no file, and a kill releases it.
-
-    Raises:
-        HandrailError: another process is in such a block.
-    """
-    import fcntl
-
-    path.mkdir(parents=True, exist_ok=True)
-    directory = os.open(path, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HandrailError(
-                f"another process is training {path}; wait for it, or stop it first"
-            ) from None
-        yield
-    finally:
-        os.close(directory)
-
-
-def read_metrics(path: str | Path) -> dict[str, np.ndarray]:
-    """The columns of a run's metrics.csv, float64 of one length; an empty cell is NaN.
-
-    Raises:
-        HandrailError: the directory has no metrics.csv, or a cell is not a number.
-    """
-    file = Path(path) / "metrics.csv"
-    if not file.is_file():
-        raise HandrailError(f"{path} has no metrics.csv; is it a run, and has it logged yet?")
-    columns, rows = _split(file)
-    try:
-        table = [[float(cell) if cell else np.nan for cell in row] for row in rows]
-        values = np.array(table, np.float64).reshape(len(rows), len(columns))
-    except ValueError as error:
-        raise HandrailError(f"{file} is damaged: {error}; restore it") from error
-    return {column: values[:, i] for i, column in enumerate(columns)}
-
-
-# -- metrics.csv ---------------------------------------------------------------------------------
-
-
-def _split(file: Path) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows; a last line that a kill cut short does not count.
-
-    Raises:
-        HandrailError: a row has no step, or too few or too many cells.
-    """
-    text = file.read_text("utf-8", "replace") if file.is_file() else ""
-    lines = csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))
-    columns, rows = next(lines, []), list(lines)
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(columns) or not row[0].isdecimal():
-            raise HandrailError(f"{file} is damaged at line {number}; restore it, or train anew")
-    return columns, rows
-
-
-def _lines(rows: list[list[str]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
-
-
-def _after(rows: list[list[str]]) -> int:
-    """The first step that no row has reached."""
-    return int(rows[-1][0]) + 1 if rows else 0
-
-
-def _fit(row: list[str], columns: int) -> list[str]:
-    """A row of so many cells; columns come and go at the right."""
-    return row[:columns] + [""] * (columns - len(row))
 
 
 # -- settings ------------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,30 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """A block in which no other process may work in the directory, which is made where it is not
+    there. The lock is the system's, on the directory: it leaves no file, and a kill releases it.
+
+    Raises:
+        HandrailError: another process is in such a block.
+    """
+    import fcntl
+
+    path.mkdir(parents=True, exist_ok=True)
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HandrailError(
+                f"another process is training {path}; wait for it, or stop it first"
+            ) from None
+        yield
+    finally:
+        os.close(directory)
 
 
 def publish(

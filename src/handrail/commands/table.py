@@ -13,8 +13,8 @@ from handrail.errors import HandrailError, Stopped
 from handrail.machine import usable_cores
 from handrail.progress import Console
 from handrail.results import append_curve, append_row, check, curves_beside
-from handrail.runs import Run, alone
-from handrail.storage import read_json
+from handrail.runs import Run
+from handrail.storage import alone, read_json
 from handrail.tables import definition
 from handrail.tables import plan as plans
 from handrail.tables.board import Board, render
@@ -72,17 +72,17 @@ def table(
     for task in dict.fromkeys(stage.task for stage in stages):  # a missing extra is told at once
         envs.make(task).close()
     check(results)
-    for stage in plans.cells(stages):
-        if stage.done:
-            _enter(stage, results)
     pool = Local(workers or len(usable_cores())) if ray is None else Ray(ray)
     with alone(out), console.interruptible(), Board(console) as board:
 
         def finished(stage: plans.Stage) -> None:
-            if stage in plans.cells([stage]):
-                _enter(stage, results)
+            for cell in plans.cells([stage]):
+                _enter(cell, results)
             board.finished(stage, stages)
 
+        for stage in plans.cells(stages):
+            if stage.done:  # by an earlier command
+                _enter(stage, results)
         try:
             progress = carry_out(
                 stages,

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from handrail.errors import HandrailError
+from handrail.metrics_file import read_metrics
 from handrail.progress import Console
-from handrail.runs import read_metrics
 from handrail.storage import read_json
 from handrail.tables.carry_out import Progress
 from handrail.tables.plan import DEMONSTRATIONS, EXPERT, Stage, cells

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +10,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from handrail.envs.native.env import Layout, NativeEnv
+from handrail.machine import usable_cores
 
 
 class NativeVectorEnv(VectorEnv):
@@ -56,7 +56,7 @@ class NativeVectorEnv(VectorEnv):
         self.single_action_space = first.action_space
         self.observation_space = batch_space(first.observation_space, num_envs)
         self.action_space = batch_space(first.action_space, num_envs)
-        parts = np.array_split(np.arange(num_envs), min(num_envs, threads or os.cpu_count() or 1))
+        parts = np.array_split(np.arange(num_envs), min(num_envs, threads or len(usable_cores())))
         self._parts = [part.tolist() for part in parts]
         self._pool = ThreadPoolExecutor(len(parts)) if len(parts) > 1 else None
         self._observations = np.empty(self.observation_space.shape or ())
