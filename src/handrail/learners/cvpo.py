@@ -21,7 +21,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from handrail.errors import HandrailError
-from handrail.learners.cvpo_dual import Dual, solve_dual, weights
+from handrail.learners.cvpo_dual import RANGE, Dual, solve_dual, weights
 from handrail.learners.sac import critic_loss
 from handrail.networks import Actor, Critic, normal_log_density
 from handrail.training import Learner, Trained, check_ranges, polyak
@@ -67,7 +67,12 @@ class CVPOSettings:
 
     def __post_init__(self) -> None:
         check_ranges(self)
-        for name in ("epsilon", "epsilon_mean", "epsilon_std", "largest_multiplier"):
+        if not RANGE[0] < self.largest_multiplier <= RANGE[1]:  # nor NaN
+            raise HandrailError(
+                f"largest_multiplier is {self.largest_multiplier:g}; it must be above {RANGE[0]:g}, "
+                f"and {RANGE[1]:g} at most"
+            )
+        for name in ("epsilon", "epsilon_mean", "epsilon_std"):
             if not 0 < getattr(self, name) < math.inf:  # nor NaN
                 raise HandrailError(f"{name} is {getattr(self, name):g}; it must be above 0")
 
