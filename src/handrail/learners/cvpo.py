@@ -69,8 +69,8 @@ class CVPOSettings:
         check_ranges(self)
         if not RANGE[0] < self.largest_multiplier <= RANGE[1]:  # nor NaN
             raise HandrailError(
-                f"largest_multiplier is {self.largest_multiplier:g}; it must be above {RANGE[0]:g}, "
-                f"and {RANGE[1]:g} at most"
+                f"largest_multiplier is {self.largest_multiplier:g}; it must be above "
+                f"{RANGE[0]:g}, and {RANGE[1]:g} at most"
             )
         for name in ("epsilon", "epsilon_mean", "epsilon_std"):
             if not 0 < getattr(self, name) < math.inf:  # nor NaN
