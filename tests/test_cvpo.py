@@ -193,7 +193,7 @@ def test_a_slack_limit_tightens(spec, batch):
     learner = cvpo.learner(settings, spec, 5.0)
     state, limits = learner.init(KEY, spec), []
     for _ in range(30):
-        state, metrics = learner.update(state, batch)
+        state, metrics = learner.update(state, batch, jnp.float32(0.0))
         limits.append(float(metrics["value/qc_limit"]))
     n = np.arange(30)
     close(limits, cvpo.discounted_limit(5 + 4 * 5 * np.exp(-5 * n / 10), 0.99, spec.horizon), 1e-4)

@@ -213,7 +213,7 @@ def test_bc_stops_where_its_rate_is_spent(spec, batch):
     state = learner.init(jax.random.key(0), spec)
     weights = []
     for _ in range(5):
-        state, _ = learner.update(state, batch)
+        state, _ = learner.update(state, batch, jnp.float32(0.0))
         weights.append(np.asarray(state.actor.net.trunk.layers[0].weight))
     steps = [np.abs(b - a).max() for a, b in itertools.pairwise(weights)]
     assert steps[0] > 2 * steps[1] > 0
@@ -228,7 +228,7 @@ def test_bc_loss_and_the_folded_normaliser(spec, batch):
     net = eqx.tree_at(lambda n: n.trunk, state.actor.net, shaken(state.actor.net.trunk))
     state = eqx.tree_at(lambda s: s.actor.net, state, net)
     expected = np.tanh(mlp(net.trunk, (batch.observation - mean) / std))
-    _, metrics = learner.update(state, batch)
+    _, metrics = learner.update(state, batch, jnp.float32(0.0))
     close(metrics["loss/actor"], ((batch.action - expected) ** 2).mean(), 1e-4)
 
     acting = learner.actor(state)

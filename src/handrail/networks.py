@@ -134,6 +134,17 @@ class Actor(eqx.Module):
         return normal_log_density((u - mean) / std, std) - jnp.log1p(-(action**2)).sum(-1)
 
 
+class ActorCritics(eqx.Module):
+    """What an offline learner hands to an online one: a policy, its values, and their targets."""
+
+    actor: Actor
+    critic: Critic
+    target: Critic
+    cost_critic: Critic
+    """Q_c(s, a), of one member: the discounted cost to come."""
+    cost_target: Critic
+
+
 def normal_log_density(noise: Float[Array, "B A"], std: Float[Array, "B A"]) -> Float[Array, " B"]:
     """log N of mean + std * noise, summed over the action's axes."""
     return -(0.5 * noise**2 + jnp.log(std) + 0.5 * jnp.log(2 * jnp.pi)).sum(-1)

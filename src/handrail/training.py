@@ -94,7 +94,8 @@ class Learner(NamedTuple):
 
     name: str
     init: Callable[[PRNGKeyArray, Spec], PyTree]
-    update: Callable[[PyTree, Batch], tuple[PyTree, Metrics]]
+    update: Callable[[PyTree, Batch, Float[Array, ""]], tuple[PyTree, Metrics]]
+    """Takes the weight of the cost that is in force beside the batch, whose reward is unshaped."""
     actor: Callable[[PyTree], Actor]
 
 
@@ -126,12 +127,12 @@ def unpack(flat: Float[np.ndarray, " P"], like: PyTree) -> PyTree:
 def block(learner: Learner) -> Callable[[PyTree, Batch, float], Block]:
     """N updates in one compiled scan over N batches (every array of ``batches`` is N x B x ...).
 
-    Reward and cost are joined here, with the weight of this block, so nothing stored goes stale.
+    Reward and cost meet in the learner, by the weight of this block, so nothing stored goes stale.
     """
 
     def run(state: PyTree, batches: Batch, cost_weight: Float[Array, ""]) -> Block:
         def one(state: PyTree, batch: Batch) -> tuple[PyTree, Metrics]:
-            return learner.update(state, batch.shaped(cost_weight))
+            return learner.update(state, batch, cost_weight)
 
         state, metrics = jax.lax.scan(one, state, batches)
         return Block(state, {k: v.mean() for k, v in metrics.items()}, pack(learner.actor(state)))

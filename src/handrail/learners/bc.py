@@ -94,6 +94,6 @@ def learner(
     return Learner(
         "BC",
         lambda key, spec: init(settings, key, spec, mean, std),
-        update,
+        lambda state, batch, weight: update(state, batch),
         actor,
     )

@@ -252,6 +252,6 @@ def learner(settings: CVPOSettings, spec: Spec, cost_limit: float) -> Learner:
     return Learner(
         "CVPO",
         lambda key, spec: init(settings, key, spec),
-        lambda state, batch: update(settings, spec, cost_limit, state, batch),
+        lambda state, batch, weight: update(settings, spec, cost_limit, state, batch),
         lambda state: state.actor.net,
     )

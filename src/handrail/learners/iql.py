@@ -171,6 +171,6 @@ def learner(settings: IQLSettings) -> Learner:
     return Learner(
         "IQL",
         lambda key, spec: init(settings, key, spec),
-        lambda state, batch: update(settings, state, batch),
+        lambda state, batch, weight: update(settings, state, batch.shaped(weight)),
         lambda state: state.actor.net,
     )

@@ -107,6 +107,6 @@ def learner(settings: SACSettings) -> Learner:
     return Learner(
         "SAC",
         lambda key, spec: init(settings, key, spec),
-        lambda state, batch: update(settings, state, batch),
+        lambda state, batch, weight: update(settings, state, batch.shaped(weight)),
         lambda state: state.actor.net,
     )
