@@ -13,11 +13,11 @@ from handrail.figures import learning_curves, reward_cost_plane
 from handrail.gold import GOLD
 from handrail.methods import BC, DT, Method
 from handrail.metrics_file import read_metrics
-from handrail.online_methods import CVPO, IQL, Expert
+from handrail.online_methods import CVPO, IQL, Expert, SACLag
 from handrail.progress import Console
 from handrail.runs import Run
 
-METHODS: dict[str, type[Method]] = {m.name: m for m in (BC, DT, IQL, CVPO, GOLD, Expert)}
+METHODS: dict[str, type[Method]] = {m.name: m for m in (BC, DT, IQL, CVPO, SACLag, GOLD, Expert)}
 
 
 def start(method: Method) -> Path:

@@ -12,7 +12,7 @@ from handrail import envs
 from handrail.behaviour import Alone
 from handrail.data import sources
 from handrail.errors import HandrailError
-from handrail.learners import cvpo, iql, sac
+from handrail.learners import cvpo, iql, sac, sac_lagrangian
 from handrail.methods import InUnits, Method, Shaped
 from handrail.multipliers import Controller, Ramp, Unshaped
 from handrail.online import Online, OnlineSettings, require_share
@@ -39,17 +39,17 @@ class ShapedOnline(Shaped, OnlineMethod):
 
     multiplier: MultiplierName = "fixed"
     """``fixed``: w is the cost weight throughout. ``pid``: w begins there and follows the cost of
-    training episodes towards the cost limit (Stooke et al. 2020); ``adaptive-pid``: with gains that
-    adapt too (Marvel's aPID). With these two the run ends in the student that earned most within
-    the limit."""
+    training episodes towards the cost limit (Stooke et al. 2020); ``gradient``: by its integral
+    alone; ``adaptive-pid``: with gains that adapt too (Marvel's aPID). With these three the run
+    ends in the student that earned most within the limit."""
     pid: PIDSettings = field(default_factory=PIDSettings)
-    """Of ``pid`` and ``adaptive-pid``."""
+    """Of every multiplier but ``fixed``."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.multiplier not in get_args(MultiplierName):
             raise HandrailError(
-                f"multiplier must be fixed, pid or adaptive-pid, not {self.multiplier!r}"
+                f"multiplier must be fixed, gradient, pid or adaptive-pid, not {self.multiplier!r}"
             )
         self.controller(limit=self.cost_limit or 0.0)  # it refuses what contradicts it
 
@@ -183,6 +183,46 @@ class CVPO(InUnits, OnlineMethod):
             make_env=lambda: envs.make(self.task),
             behaviour=Alone(self.warmup, spec.action_size),
             controller=Unshaped(limit),
+            seed=self.seed,
+            reward_unit=self.unit(None),
+        )
+        online.train(watcher)
+        return online.best().mode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SACLag(ShapedOnline):
+    """SAC-Lagrangian from scratch: a critic of the cost, and a multiplier that holds the limit."""
+
+    name = "sac-lag"
+    cost_weight: float = 0.0
+    """The multiplier lambda >= 0 at first, or for good where it is fixed; of reward units for a
+    unit of cost."""
+    multiplier: MultiplierName = "pid"
+    """What moves lambda: ``fixed`` nothing; ``pid`` what training episodes cost beyond the limit
+    (Stooke et al. 2020), ``gradient`` the integral of that alone; ``adaptive-pid`` with gains that
+    adapt too (Marvel's aPID)."""
+    warmup: int = 5000
+    """Steps of held random actions before the student acts."""
+    sac: OmitArgPrefixes[sac_lagrangian.SACLagrangianSettings] = field(
+        default_factory=sac_lagrangian.SACLagrangianSettings
+    )
+    online: OmitArgPrefixes[OnlineSettings] = field(
+        default_factory=lambda: OnlineSettings(updates_per_step=0.5, batch=128)
+    )
+
+    @property
+    def label(self) -> str:
+        return "SAC-Lag"
+
+    def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
+        online = Online(
+            run,
+            sac_lagrangian.learner(self.sac),
+            self.online,
+            make_env=lambda: envs.make(self.task),
+            behaviour=Alone(self.warmup, self.spec().action_size),
+            controller=self.controller(limit=self.limit(), fade_in=self.warmup),
             seed=self.seed,
             reward_unit=self.unit(None),
         )

@@ -13,7 +13,7 @@ from typing import Literal
 from handrail.errors import HandrailError
 from handrail.multipliers import Controller, Fixed, State, within_limit
 
-MultiplierName = Literal["fixed", "pid", "adaptive-pid"]
+MultiplierName = Literal["fixed", "gradient", "pid", "adaptive-pid"]
 
 
 @dataclass(frozen=True)
@@ -176,5 +176,7 @@ def controller(
     """The controller that ``--multiplier`` names; ``weight`` is w for good, or at first."""
     if name == "fixed":
         return Fixed(weight)
+    if name == "gradient":  # ascent on w itself: the integral alone (Stooke et al. 2020, Sec. 4)
+        settings = replace(settings, kp=0.0, kd=0.0)
     pid = PID(cost_limit, weight, fade_in, settings)
-    return pid if name == "pid" else adaptive(pid)
+    return adaptive(pid) if name == "adaptive-pid" else pid

@@ -19,6 +19,7 @@ from handrail.types import Batch, Metrics, Spec
 
 _RANGES = {
     **dict.fromkeys(("learning_rate", "actor_rate", "critic_rate"), (0.0, 1.0)),
+    **dict.fromkeys(("cost_critic_rate", "target_noise"), (0.0, 1.0)),
     "discount": (0.0, 1.0),
     "tau": (0.0, 1.0),
     "temperature": (0.0, math.inf),
@@ -28,7 +29,7 @@ _RANGES = {
     "weight_decay": (0.0, math.inf),
     **dict.fromkeys(("warmup", "slack"), (0, math.inf)),
     **dict.fromkeys(("batch", "updates", "context", "embed", "layers", "heads"), (1, math.inf)),
-    **dict.fromkeys(("actions", "m_steps", "slack_updates"), (1, math.inf)),
+    **dict.fromkeys(("actions", "m_steps", "slack_updates", "critic_steps"), (1, math.inf)),
 }
 
 

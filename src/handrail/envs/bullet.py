@@ -33,7 +33,10 @@ _FAST = "1 a step beyond the speed limit or outside the corridor"
 _TRAP = "1 a step that touches a bomb, which then vanishes"
 _CONTACT = "1 a step in contact with an obstacle"
 _AGENTS = ("Ball", "Car", "Drone", "Ant")
-_UNITS = {"CarCircle": 1.0}  # the expert: 1.3
+_UNITS = {  # what a step within the limit earns, about; CarCircle's expert: 1.3
+    "BallCircle": 3.5, "CarCircle": 1.0, "DroneCircle": 2.5, "AntCircle": 0.5,
+    "BallRun": 6.0, "CarRun": 2.8, "DroneRun": 2.0, "AntRun": 3.0,
+}  # fmt: skip
 _TASKS = [
     *(Task(f"bullet/{agent}{kind}", horizon, cost_limit, costs, _UNITS.get(agent + kind))
       for kind, horizons, cost_limit, costs in (
