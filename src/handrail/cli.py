@@ -15,6 +15,7 @@ from handrail.errors import HandrailError, Stopped
 COMMANDS = {
     "tasks": "the tasks: sizes, horizon, what costs",
     "demos": "play the shipped expert and write demonstrations",
+    "dataset": "play a data set of many returns and costs, for offline safe RL",
     "expert": "train a SAC expert on the shaped reward",
     "train": "train a method on a task",
     "resume": "go on with a run, bit for bit",

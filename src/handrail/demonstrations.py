@@ -7,7 +7,7 @@ GOLD's demonstrations are; ``medium`` is an earlier checkpoint of the same run.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -80,35 +80,68 @@ def roll(
         HandrailError: fewer than one episode, an unknown task, or a policy of another task.
         Stopped: the watcher asked for it.
     """
-    if episodes < 1:
-        raise HandrailError(f"{episodes} episodes: ask for 1 or more")
+    return roll_all(
+        task,
+        [(policy, episodes)],
+        seed=seed,
+        deterministic=deterministic,
+        what="demonstrations",
+        watcher=watcher,
+    )
+
+
+def roll_all(
+    task: str,
+    parts: Sequence[tuple[Path, int]],
+    *,
+    seed: int,
+    deterministic: bool = False,
+    what: str,
+    watcher: Watcher,
+) -> Episodes:
+    """``roll`` for several policies, each with its number of episodes; the seeds run through.
+
+    Args:
+        what: is played, in the progress shown.
+    """
+    if any(episodes < 1 for _, episodes in parts):
+        raise HandrailError(f"{min(n for _, n in parts)} episodes: ask for 1 or more")
     if seed < 0:
         raise HandrailError(f"the seed is {seed}; it must be 0 or more")
     env = envs.make(task)
     env.close()
-    load_policy(policy, env.spec_)
-    return Episodes(tuple(_parallel(task, episodes, policy, deterministic, seed, watcher)), task)
+    chunks, first = [], seed
+    for policy, episodes in parts:
+        load_policy(policy, env.spec_)
+        end = first + episodes
+        chunks += [(policy, range(s, min(s + _CHUNK, end))) for s in range(first, end, _CHUNK)]
+        first = end
+    return Episodes(tuple(_parallel(task, chunks, deterministic, what, watcher)), task)
 
 
 def _parallel(
-    task: str, episodes: int, policy: Path, deterministic: bool, seed: int, watcher: Watcher
+    task: str,
+    chunks: Sequence[tuple[Path, range]],
+    deterministic: bool,
+    what: str,
+    watcher: Watcher,
 ) -> Iterator[Episode]:
-    watcher.begin("demonstrations", episodes, "episodes")
-    end, done = seed + episodes, 0
+    watcher.begin(what, sum(len(seeds) for _, seeds in chunks), "episodes")
+    done = 0
     # Processes are spawned: a fork would copy the threads' locks of a started JAX. A terminal sends
     # Ctrl-C to all of them: it is the parent's to answer.
-    chunks = [range(s, min(s + _CHUNK, end)) for s in range(seed, end, _CHUNK)]
     with ProcessPoolExecutor(
         min(len(chunks), len(usable_cores())),
         mp_context=get_context("spawn"),
         initializer=signal.signal,
         initargs=(signal.SIGINT, signal.SIG_IGN),
     ) as pool:
-        for future in [pool.submit(_play, task, policy, deterministic, chunk) for chunk in chunks]:
+        futures = [pool.submit(_play, task, path, deterministic, seeds) for path, seeds in chunks]
+        for future in futures:
             played = future.result()
             yield from played
             done += len(played)
             watcher.advance(done, {})
             if watcher.stopping:
                 pool.shutdown(cancel_futures=True)
-                raise Stopped("stopped while playing demonstrations; nothing was written")
+                raise Stopped(f"stopped while playing {what}; nothing was written")

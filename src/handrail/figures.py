@@ -248,6 +248,37 @@ def reward_cost_plane(
     return figure
 
 
+def data_set(
+    returns: Float[np.ndarray, " E"],
+    costs: Float[np.ndarray, " E"],
+    path: str | Path,
+    *,
+    limit: float,
+) -> Figure:
+    """Return against cost of the episodes of a data set, as DSRL shows its sets.
+
+    Args:
+        path: of the file to write.
+        limit: of an episode's cost; what lies below is shaded as feasible.
+    """
+    with styled() as new:
+        figure = new((5.0, 4.0))
+        axes = figure.subplots()
+        axes.scatter(returns, costs, s=14, color=BLUE, alpha=0.45, lw=0)
+        axes.margins(0.06)
+        top = max(axes.get_ylim()[1], 1.3 * limit)
+        axes.set_ylim(-0.04 * top, top)
+        axes.axhspan(-top, limit, color=FEASIBLE, lw=0, zorder=0)
+        draw_limit(axes, limit)
+        axes.set(
+            title=f"{len(returns):,} episodes",
+            xlabel="return of an episode",
+            ylabel="cost of an episode",
+        )
+        save(figure, path)
+    return figure
+
+
 def _arrows(axes: Axes, way: Float[np.ndarray, "P 2"], colour: str) -> None:
     """Heads at a fifth, a half and four fifths of a way's length on paper; a ring at its start."""
     axes.plot(*way[0], "o", mfc="white", mec=colour, ms=5, alpha=0.7, zorder=2)

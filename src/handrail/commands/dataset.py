@@ -1,0 +1,72 @@
+"""``handrail dataset``"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from tyro.conf import Positional, arg
+
+from handrail import datasets, envs
+from handrail.commands._cli import parse
+from handrail.data import sources
+from handrail.errors import HandrailError
+from handrail.figures import data_set
+from handrail.progress import Console
+
+
+def main(argv: list[str]) -> None:
+    parse(dataset, argv, "dataset")
+
+
+def dataset(
+    task: Annotated[Positional[str], arg(metavar="TASK")],
+    out: Path = Path("."),
+    episodes: int = 500,
+    seed: int = datasets.SEED,
+    policies: tuple[Path, ...] = (),
+    choose: int | None = None,
+    keep: Path | None = None,
+) -> None:
+    """Play a data set for offline safe RL: a spread of returns and costs, as DSRL's sets have.
+
+    Beside it lies the scatter plot of return against cost.
+
+    Args:
+        task: suite/Name; `handrail tasks` lists them.
+        out: the HDF5 file to write, which must not exist; or a directory, in which it is named as
+            DSRL names its files: Safety<Task>-v0-<largest cost>-<episodes>.hdf5.
+        episodes: how many, shared out evenly among the policies.
+        seed: of the first episode; the others follow.
+        policies: what plays them: policies, or runs with --keep-policies; by default those that are
+            shipped for the task.
+        choose: so many of the policies, whose returns and costs lie apart; by default all.
+        keep: copy the policies that play to this directory, which must not exist.
+    """
+    env = envs.make(task)
+    env.close()
+    for path in (out, keep):
+        if path is not None and path.exists() and not (path is out and path.is_dir()):
+            raise HandrailError(f"{path}: exists already; remove it or write elsewhere")
+    players = datasets.kept(policies) if policies else datasets.shipped(task)
+    with Console().interruptible() as console:
+        if choose is not None:
+            players = datasets.choose(task, players, choose, watcher=console)
+        played = datasets.play(task, episodes, players, seed=seed, watcher=console)
+    if keep is not None:
+        for number, player in enumerate(players):
+            shutil.copytree(player, keep / f"{number:02}")
+    file = out / datasets.file_name(task, played) if out.is_dir() else out
+    sources.write(played, file, "dsrl", env.spec_)
+    figure = file.with_suffix(".png")
+    returns, costs = (np.array([getattr(e, name) for e in played]) for name in ("return_", "cost"))
+    data_set(returns, costs, figure, limit=env.spec_.cost_limit)
+    within = np.mean(costs <= env.spec_.cost_limit)
+    print(
+        f"{file}: {len(played)} episodes of {len(players)} policies, {played.steps:,} steps\n"
+        f"return {returns.min():.1f} to {returns.max():.1f}, cost {costs.min():.0f} to "
+        f"{costs.max():.0f}, {within:.0%} within the limit of {env.spec_.cost_limit:g}; drawn in "
+        f"{figure}"
+    )

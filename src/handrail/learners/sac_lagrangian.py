@@ -1,0 +1,253 @@
+"""SAC-Lagrangian: soft actor-critic with a cost critic and a multiplier (Marvel's online learner).
+
+    min over pi of  E[alpha log pi(a|s) - min Q(s, a) + lambda Q_c(s, a)]
+
+The multiplier lambda is the weight that comes with each update: whoever finishes episodes moves it
+(``handrail.pid``), by what they cost. So Q_c need not be right in size for the limit to be held,
+only in its gradient. SAC is Haarnoja et al. 2018 (arXiv 1812.05905), the Lagrangian form Ha et al.
+2020 (arXiv 2002.08550), Marvel arXiv 2412.04426.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from handrail.errors import HandrailError
+from handrail.learners.sac import alpha_loss, critic_loss
+from handrail.networks import Actor, ActorCritics, Critic
+from handrail.training import Learner, Trained, check_ranges, polyak
+from handrail.types import Batch, Metrics, Spec
+
+NOISE_CLIP = 3.0
+"""Largest target noise, in deviations (TD3: 0.5 of 0.2; SO2's code: 3)."""
+
+
+@dataclass(frozen=True)
+class SACLagrangianSettings:
+    """Settings of SAC-Lagrangian. Rewards are in the task's unit, costs as they are."""
+
+    actor_rate: float = 3e-4
+    critic_rate: float = 3e-4
+    cost_critic_rate: float = 3e-4
+    discount: float = 0.99
+    """Of rewards and costs alike."""
+    tau: float = 0.005
+    """Polyak rate of the target critics, per update."""
+    hidden: tuple[int, ...] = (256, 256)
+    initial_alpha: float = 0.2
+    """Weight of the entropy at the start."""
+    adapt_alpha: bool = True
+    """It then follows the target entropy -A; else it stays (Marvel's code: it stays)."""
+    target_noise: float = 0.0
+    """Deviation of Gaussian noise on the actions of the targets, in the unit box (SO2: 0.1)."""
+    critic_steps: int = 1
+    """Steps of the critics for each of the policy (SO2: several): a batch is cut in so many parts,
+    one for each step, and the policy steps on the whole."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+class SACLagrangianState(eqx.Module):
+    actor: Trained
+    critic: Trained
+    target: Critic
+    cost_critic: Trained
+    cost_target: Critic
+    log_alpha: Trained
+    key: PRNGKeyArray
+
+
+def init(settings: SACLagrangianSettings, key: PRNGKeyArray, spec: Spec) -> SACLagrangianState:
+    key, k1 = jax.random.split(key)
+    return _state(settings, _networks(settings, k1, spec), key)
+
+
+def from_offline(
+    settings: SACLagrangianSettings,
+    key: PRNGKeyArray,
+    spec: Spec,
+    offline: ActorCritics,
+    *,
+    actor: bool = True,
+    critics: bool = True,
+) -> SACLagrangianState:
+    """A state that goes on from what was learnt offline.
+
+    Kept are the policy (where ``actor``), and both critics with their targets (where ``critics``).
+    New are what is not kept, alpha, and all optimisers: their moments are of other losses.
+
+    Raises:
+        HandrailError: what was learnt offline has other sizes than the settings ask for.
+    """
+    key, k1 = jax.random.split(key)
+    new = _networks(settings, k1, spec)
+    _require_like(new, offline)
+    kept = offline if critics else new
+    kept = eqx.tree_at(lambda nets: nets.actor, kept, offline.actor if actor else new.actor)
+    return _state(settings, jax.tree.map(jnp.array, kept), key)  # copies: a state is donated
+
+
+def _networks(settings: SACLagrangianSettings, key: PRNGKeyArray, spec: Spec) -> ActorCritics:
+    o, a, hidden = spec.observation_size, spec.action_size, settings.hidden
+    k1, k2, k3 = jax.random.split(key, 3)
+    critic, cost_critic = Critic(o + a, hidden, key=k2), Critic(o + a, hidden, members=1, key=k3)
+    return ActorCritics(
+        actor=Actor(o, a, hidden, squashed=True, key=k1),
+        critic=critic,
+        target=jax.tree.map(jnp.copy, critic),
+        cost_critic=cost_critic,
+        cost_target=jax.tree.map(jnp.copy, cost_critic),
+    )
+
+
+def _state(
+    settings: SACLagrangianSettings, nets: ActorCritics, key: PRNGKeyArray
+) -> SACLagrangianState:
+    actor_adam = optax.adam(settings.actor_rate)
+    return SACLagrangianState(
+        actor=Trained.of(nets.actor, actor_adam),
+        critic=Trained.of(nets.critic, optax.adam(settings.critic_rate)),
+        target=nets.target,
+        cost_critic=Trained.of(nets.cost_critic, optax.adam(settings.cost_critic_rate)),
+        cost_target=nets.cost_target,
+        log_alpha=Trained.of(jnp.log(jnp.float32(settings.initial_alpha)), actor_adam),
+        key=key,
+    )
+
+
+def _require_like(new: ActorCritics, offline: ActorCritics) -> None:
+    for field in fields(new):
+        ours, theirs = (
+            [leaf.shape for leaf in jax.tree.leaves(getattr(nets, field.name))]
+            for nets in (new, offline)
+        )
+        if ours != theirs:
+            what = field.name.replace("_", " ")
+            raise HandrailError(
+                f"the {what} learnt offline has arrays of {theirs}, the online learner asks for "
+                f"{ours}; give both the same `hidden`"
+            )
+    if jax.tree.structure(new) != jax.tree.structure(offline):
+        raise HandrailError("the policy learnt offline is not a squashed Gaussian; learn it anew")
+
+
+def actor_loss(
+    actor: Actor,
+    critic: Critic,
+    cost_critic: Critic,
+    alpha: Float[Array, ""],
+    multiplier: Float[Array, ""],
+    batch: Batch,
+    key: PRNGKeyArray,
+) -> tuple[Float[Array, ""], Float[Array, " B"]]:
+    """E[alpha log pi(a|s) - min Q(s, a) + lambda Q_c(s, a)], a ~ pi; the log-probabilities as aux.
+    Marvel Sec. 4 (SAC's Eq. 7 with the Lagrangian's term)."""
+    action, log_prob = actor.sample(batch.observation, key)
+    q = critic(batch.observation, action).min(0)
+    qc = cost_critic(batch.observation, action).mean(0)
+    return (alpha * log_prob - q + multiplier * qc).mean(), log_prob
+
+
+def critics_step(
+    settings: SACLagrangianSettings, state: SACLagrangianState, batch: Batch, key: PRNGKeyArray
+) -> tuple[SACLagrangianState, Metrics]:
+    """One step of Q and Q_c towards one step of the task and the targets at the policy's next
+    action; then the targets'."""
+    k1, k2 = jax.random.split(key)
+    action, log_prob = state.actor.net.sample(batch.next_observation, k1)
+    if settings.target_noise:
+        noise = jnp.clip(jax.random.normal(k2, action.shape), -NOISE_CLIP, NOISE_CLIP)
+        action = jnp.clip(action + settings.target_noise * noise, -1, 1)
+    q_next = state.target(batch.next_observation, action).min(0)
+    qc_next = state.cost_target(batch.next_observation, action).mean(0)
+    going = settings.discount * (1 - batch.terminated)
+    y = batch.reward + going * (q_next - jnp.exp(state.log_alpha.net) * log_prob)
+    yc = batch.cost + going * qc_next
+    critic, loss_q = state.critic.descend(lambda net: critic_loss(net, batch, y))
+    cost_critic, loss_qc = state.cost_critic.descend(lambda net: critic_loss(net, batch, yc))
+    new = SACLagrangianState(
+        actor=state.actor,
+        critic=critic,
+        target=polyak(state.target, critic.net, settings.tau),
+        cost_critic=cost_critic,
+        cost_target=polyak(state.cost_target, cost_critic.net, settings.tau),
+        log_alpha=state.log_alpha,
+        key=state.key,
+    )
+    metrics = {
+        "loss/q": loss_q,
+        "loss/qc": loss_qc,
+        "value/q": y.mean(),
+        "value/qc": yc.mean(),
+    }
+    return new, metrics
+
+
+def update(
+    settings: SACLagrangianSettings,
+    state: SACLagrangianState,
+    batch: Batch,
+    multiplier: Float[Array, ""],
+) -> tuple[SACLagrangianState, Metrics]:
+    """The critics, then the policy, then alpha."""
+    key, k1, *keys = jax.random.split(state.key, 2 + settings.critic_steps)
+    rows = len(batch.reward) // settings.critic_steps
+    metrics: Metrics = {}
+    for i, k in enumerate(keys):
+        part = Batch(*(x[i * rows : (i + 1) * rows] for x in batch))
+        state, metrics = critics_step(settings, state, part, k)
+
+    alpha = jnp.exp(state.log_alpha.net)
+    actor, (loss_pi, log_prob) = state.actor.descend(
+        lambda net: actor_loss(
+            net, state.critic.net, state.cost_critic.net, alpha, multiplier, batch, k1
+        ),
+        aux=True,
+    )
+    log_alpha = state.log_alpha
+    if settings.adapt_alpha:
+        log_alpha, _ = log_alpha.descend(
+            lambda net: alpha_loss(net, log_prob, target_entropy=-batch.action.shape[-1])
+        )
+    metrics |= {"loss/actor": loss_pi, "alpha": alpha, "entropy": -log_prob.mean()}
+    return (
+        SACLagrangianState(
+            actor=actor,
+            critic=state.critic,
+            target=state.target,
+            cost_critic=state.cost_critic,
+            cost_target=state.cost_target,
+            log_alpha=log_alpha,
+            key=key,
+        ),
+        metrics,
+    )
+
+
+def learner(
+    settings: SACLagrangianSettings,
+    offline: ActorCritics | None = None,
+    *,
+    actor: bool = True,
+    critics: bool = True,
+) -> Learner:
+    """From scratch, or from what was learnt offline: then see ``from_offline``."""
+
+    def start(key: PRNGKeyArray, spec: Spec) -> SACLagrangianState:
+        if offline is None:
+            return init(settings, key, spec)
+        return from_offline(settings, key, spec, offline, actor=actor, critics=critics)
+
+    return Learner(
+        "SAC-Lagrangian",
+        start,
+        lambda state, batch, weight: update(settings, state, batch, weight),
+        lambda state: state.actor.net,
+    )
