@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from handrail.data.episodes import Episode
-from handrail.policies import HeldRandom, MLPPolicy
+from handrail.policies import HeldRandom
 from handrail.types import Metrics, Policy
 
 
@@ -15,7 +15,7 @@ class Behaviour(Protocol):
 
     state: dict[str, Any]
 
-    def policy(self, student: MLPPolicy, steps: int) -> Policy:
+    def policy(self, student: Policy, steps: int) -> Policy:
         """Who acts in the block that begins at ``steps``. Carries must fit from block to block."""
         ...
 
@@ -36,7 +36,7 @@ class Alone:
     action_size: int
     state: dict[str, Any] = field(default_factory=dict)
 
-    def policy(self, student: MLPPolicy, steps: int) -> Policy:
+    def policy(self, student: Policy, steps: int) -> Policy:
         return _WarmUp(HeldRandom(self.action_size), student, steps < self.warmup)
 
     def observe(self, episode: Episode, shaped_return: float, steps: int) -> None:
@@ -49,7 +49,7 @@ class Alone:
 @dataclass(frozen=True)
 class _WarmUp:
     random: HeldRandom
-    student: MLPPolicy
+    student: Policy
     warm: bool
 
     def initial(self, batch: int) -> Any:

@@ -27,7 +27,7 @@ from handrail.methods import BC, DT, FromDemonstrations
 from handrail.multipliers import Unshaped
 from handrail.online import Online, OnlineSettings, require_share
 from handrail.online_methods import ShapedOnline
-from handrail.policies import MLPPolicy
+from handrail.policies import Student
 from handrail.policy_files import load_policy
 from handrail.progress import Watcher
 from handrail.runs import Run
@@ -125,7 +125,7 @@ class GOLD(ShapedOnline, FromDemonstrations):
                 method.complete(fitting, watcher)
         return load_policy(path)[0]
 
-    def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
+    def train(self, run: Run, watcher: Watcher) -> Student:
         guide = self.fit_guide(run, watcher)  # lines 2-6; frozen from here on
         seeded = self.demonstration_share or self.pretrain
         known = seeded or self.guide in ("bc", "dt")

@@ -28,8 +28,8 @@ from handrail.learners import bc
 from handrail.learners import decision_transformer as dt
 from handrail.offline import fit
 from handrail.online import VALIDATION_SEED
-from handrail.policies import MLPPolicy
-from handrail.policy_files import Storable, save_policy
+from handrail.policies import MLPPolicy, Storable
+from handrail.policy_files import save_policy
 from handrail.progress import Watcher
 from handrail.runs import Run
 from handrail.training import block
@@ -141,19 +141,28 @@ class FromDemonstrations(Method):
     def check(self) -> None:
         super().check()
         if self.demos is None:
-            expert_path(self.task)
+            self.players()
         else:
             sources.read(self.demos).require(self.spec())
 
+    def players(self) -> list[Path]:
+        """The shipped policies that play where no demonstrations are given.
+
+        Raises:
+            HandrailError: none are shipped for the task.
+        """
+        return [expert_path(self.task)]
+
     def demonstrations(self, run: Run, watcher: Watcher) -> Episodes:
-        """The demonstrations; where the expert plays, they are kept in the run."""
+        """The demonstrations; where shipped policies play, they are kept in the run."""
         path = self.demos or run.path / "demonstrations.hdf5"
         if self.demos is None and not path.exists():
-            watcher.say(f"no --demos: the shipped expert plays {self.episodes} episodes")
-            policy = expert_path(self.task)
-            played = roll(self.task, self.episodes, policy=policy, watcher=watcher)
-            sources.write(played, path)
+            sources.write(self.play(self.players(), watcher), path)
         return sources.read(path).require(self.spec())
+
+    def play(self, players: list[Path], watcher: Watcher) -> Episodes:
+        watcher.say(f"no --demos: the shipped expert plays {self.episodes} episodes")
+        return roll(self.task, self.episodes, policy=players[0], watcher=watcher)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,9 +174,7 @@ class BC(FromDemonstrations):
 
     def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
         demonstrations, spec = self.demonstrations(run, watcher), self.spec()
-        replay = Replay(demonstrations.steps, spec)
-        for episode in demonstrations:
-            replay.add_episode(episode)
+        replay = Replay.of(demonstrations, spec)
         normaliser = Normaliser.of(demonstrations)
         learner = bc.learner(self.bc, normaliser.mean, normaliser.std)
         update = block(learner)

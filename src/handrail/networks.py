@@ -144,6 +144,30 @@ class ActorCritics(eqx.Module):
     """Q_c(s, a), of one member: the discounted cost to come."""
     cost_target: Critic
 
+    @classmethod
+    def new(
+        cls,
+        observation_size: int,
+        action_size: int,
+        hidden: tuple[int, ...],
+        *,
+        key: PRNGKeyArray,
+    ) -> ActorCritics:
+        """Untrained ones; the policy is squashed."""
+        o, a = observation_size, action_size
+        k1, k2, k3 = jax.random.split(key, 3)
+        critic, cost_critic = (
+            Critic(o + a, hidden, key=k2),
+            Critic(o + a, hidden, members=1, key=k3),
+        )
+        return cls(
+            actor=Actor(o, a, hidden, squashed=True, key=k1),
+            critic=critic,
+            target=jax.tree.map(jnp.copy, critic),
+            cost_critic=cost_critic,
+            cost_target=jax.tree.map(jnp.copy, cost_critic),
+        )
+
 
 def normal_log_density(noise: Float[Array, "B A"], std: Float[Array, "B A"]) -> Float[Array, " B"]:
     """log N of mean + std * noise, summed over the action's axes."""

@@ -7,13 +7,28 @@ from typing import Any
 
 import numpy as np
 
+from handrail.data.replay import Replay
+from handrail.data.windows import Normaliser
 from handrail.errors import Stopped
 from handrail.progress import Watcher
 from handrail.runs import Run
-from handrail.types import Metrics
+from handrail.types import Batch, Metrics
 
 BLOCK = 50
 """Updates in one compiled scan; progress, checkpoints and Ctrl-C happen between blocks."""
+
+
+def sampler(
+    replay: Replay, normaliser: Normaliser, reward_unit: float
+) -> Callable[[np.random.Generator, tuple[int, int]], Batch]:
+    """Draws batches as learners of networks want them: observations behind the normaliser, rewards
+    in units."""
+    unit = np.float32(reward_unit)
+
+    def sample(rng: np.random.Generator, shape: tuple[int, int]) -> Batch:
+        return replay.sample(rng, shape).learnt(normaliser, unit)
+
+    return sample
 
 
 def fit(

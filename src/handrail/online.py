@@ -23,7 +23,7 @@ from handrail.data.windows import Normaliser
 from handrail.envs.cmdp import CMDP
 from handrail.errors import HandrailError, Stopped
 from handrail.multipliers import Controller
-from handrail.policies import MLPPolicy
+from handrail.policies import Student
 from handrail.policy_files import save_policy
 from handrail.progress import Watcher
 from handrail.rollout import Rollout, episode_seed, play
@@ -33,10 +33,6 @@ from handrail.types import Batch, Metrics
 
 VALIDATION_SEED = 500
 """Episodes that watch the training start here: apart from training and from evaluation seeds."""
-
-
-LEAST_DEVIATION = 0.01
-"""A feature that varies less than this is not magnified further."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +115,7 @@ class Online:
         demonstration_share: float = 0.0,
         pretrain: int = 0,
         reward_unit: float = 1.0,
+        normaliser: Normaliser | None = None,
     ):
         """Make the run's environments, networks and replay.
 
@@ -133,6 +130,8 @@ class Online:
             demonstration_share: part of each batch that is drawn from them, 0 to 1 (JSRL: 0.25).
             pretrain: updates on them alone before the first step.
             reward_unit: what rewards are divided by before anything is learnt from them.
+            normaliser: of observations, where the learner begins with networks that were learnt
+                behind it; None: as the settings say.
 
         Raises:
             HandrailError: a share or ``pretrain`` without demonstrations, or out of range.
@@ -149,17 +148,18 @@ class Online:
         self._rollout = Rollout(self._envs, lambda number: episode_seed(seed, number))
         self._replay = Replay(min(settings.buffer, settings.steps + self.spec.horizon), self.spec)
         self._share, self._pretrain, self._pretrained = demonstration_share, pretrain, 0
-        self._demonstrations = Replay(demonstrations.steps if demonstrations else 1, self.spec)
-        for episode in demonstrations.require(self.spec) if demonstrations else ():
-            self._demonstrations.add_episode(episode)
+        self._demonstrations = (
+            Replay.of(demonstrations.require(self.spec), self.spec)
+            if demonstrations
+            else Replay(1, self.spec)
+        )
         self._update = block(learner)
         self.state = learner.init(jax.random.key(seed), self.spec)
         self._actor = np.asarray(pack(learner.actor(self.state)))
         self._best: list[float] | None = None  # return and cost of the best evaluation
         self._best_actor = self._actor
-        o = self.spec.observation_size
-        self._normaliser = Normaliser(np.zeros(o, np.float32), np.ones(o, np.float32))
-        self._normalised = not settings.normalise
+        self._normaliser = normaliser or Normaliser.none(self.spec.observation_size)
+        self._normalised = normaliser is not None or not settings.normalise
         self._rollout.carry = behaviour.policy(self.student(), 0).initial(settings.environments)
         self._weights = controller.init()
         self.steps, self.episodes, self.cumulative_cost = 0, 0, 0.0
@@ -168,19 +168,19 @@ class Online:
         self._learning: dict[str, list[float]] = {}
         self.latest: Metrics = {}
 
-    def student(self) -> MLPPolicy:
+    def student(self) -> Student:
         """The student with the parameters of the last finished block of updates."""
         return self._policy(self._actor).sampled(self.settings.noise)
 
-    def best(self) -> MLPPolicy:
+    def best(self) -> Student:
         """The student of the evaluation with the best score: what a run ends in. A cost
         that begins at a line makes the last parameters a matter of luck.
         """
         return self._policy(self._best_actor)
 
-    def _policy(self, actor: np.ndarray) -> MLPPolicy:
-        policy = MLPPolicy.of(unpack(actor, self.learner.actor(self.state)))
-        return policy.behind(self._normaliser)
+    def _policy(self, actor: np.ndarray) -> Student:
+        acting = unpack(actor, self.learner.actor(self.state))
+        return self.learner.policy(acting).behind(self._normaliser)
 
     # ---- one block -----------------------------------------------------------------------------
 
@@ -199,15 +199,10 @@ class Online:
         the reward in its unit."""
         if not self._normalised:
             source = self._demonstrations if len(self._demonstrations) else self._replay
-            mean, std = source.observations.mean(0), source.observations.std(0)
-            self._normaliser = Normaliser(mean, np.maximum(std, LEAST_DEVIATION))
+            self._normaliser = Normaliser.floored(source.observations)
             self._normalised = True
             self._best = None  # of a policy without the normaliser
-        return batch._replace(
-            observation=self._normaliser(batch.observation),
-            reward=batch.reward / self._unit,
-            next_observation=self._normaliser(batch.next_observation),
-        )
+        return batch.learnt(self._normaliser, self._unit)
 
     def _offline(self, watcher: Watcher) -> None:
         """``pretrain`` updates on the demonstrations, before the first step."""

@@ -17,7 +17,7 @@ from handrail.methods import InUnits, Method, Shaped
 from handrail.multipliers import Controller, Ramp, Unshaped
 from handrail.online import Online, OnlineSettings, require_share
 from handrail.pid import MultiplierName, PIDSettings, controller
-from handrail.policies import MLPPolicy
+from handrail.policies import Student
 from handrail.progress import Watcher
 from handrail.runs import Run
 
@@ -100,7 +100,7 @@ class IQL(ShapedOnline):
         near = self.demos or self.iql.extraction
         return self.iql if near else replace(self.iql, extraction="sac")
 
-    def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
+    def train(self, run: Run, watcher: Watcher) -> Student:
         spec = self.spec()
         demonstrations = sources.read(self.demos).require(spec) if self.demos else None
         warmup = 0 if self.demos else self.warmup
@@ -174,7 +174,7 @@ class CVPO(InUnits, OnlineMethod):
         default_factory=lambda: OnlineSettings(updates_per_step=0.25, batch=128)
     )
 
-    def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
+    def train(self, run: Run, watcher: Watcher) -> Student:
         spec, limit = self.spec(), self.limit()
         online = Online(
             run,
@@ -215,7 +215,7 @@ class SACLag(ShapedOnline):
     def label(self) -> str:
         return "SAC-Lag"
 
-    def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
+    def train(self, run: Run, watcher: Watcher) -> Student:
         online = Online(
             run,
             sac_lagrangian.learner(self.sac),
@@ -256,7 +256,7 @@ class Expert(InUnits, OnlineMethod):
         )
     )
 
-    def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
+    def train(self, run: Run, watcher: Watcher) -> Student:
         online = Online(
             run,
             sac.learner(self.sac),

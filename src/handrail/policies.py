@@ -7,15 +7,39 @@ runs beside the learner's computation without waiting for it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 from jaxtyping import Float32
 
 from handrail.data.windows import Normaliser
-from handrail.types import Draws, Step
+from handrail.types import Draws, Policy, Step
 
 LOG_STD_RANGE = (-5.0, 2.0)
+
+
+class Storable(Policy, Protocol):
+    """A policy that can be written."""
+
+    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Arrays by name, and a card of JSON values that says what they are."""
+        ...
+
+
+class Student(Storable, Protocol):
+    """A policy that is learnt online, on the host."""
+
+    def behind(self, normaliser: Normaliser) -> Self:
+        """The same policy of raw observations, where this one is of normalised ones."""
+        ...
+
+    def mode(self) -> Self:
+        """The same policy acting deterministically."""
+        ...
+
+    def sampled(self, spread: float = 1.0) -> Self:
+        """The same policy acting by samples, with a part of its own deviation."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
 
 from handrail.errors import HandrailError
-from handrail.policies import MLPPolicy
+from handrail.policies import MLPPolicy, Storable
 from handrail.storage import read_policy, write_policy
-from handrail.types import Policy, Spec
-
-
-class Storable(Policy, Protocol):
-    """A policy that can be written."""
-
-    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]: ...
+from handrail.types import Spec
 
 
 def save_policy(policy: Storable, path: Path, spec: Spec) -> None:
@@ -52,6 +43,10 @@ def load_policy(path: Path, spec: Spec | None = None) -> tuple[Storable, Spec]:
             from handrail.transformer_policy import DTPolicy
 
             policy = DTPolicy.from_arrays(arrays, card)
+        elif kind == "expansion":
+            from handrail.expansion import ExpandedPolicy
+
+            policy = ExpandedPolicy.from_arrays(arrays, card)
         else:
             raise HandrailError(f"{path} holds a policy of unknown kind {kind!r}")
         theirs = Spec.of(card["spec"])

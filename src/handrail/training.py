@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, PyTree
 
 from handrail.errors import HandrailError
-from handrail.networks import Actor
+from handrail.policies import MLPPolicy, Student
 from handrail.types import Batch, Metrics, Spec
 
 _RANGES = {
@@ -97,7 +97,10 @@ class Learner(NamedTuple):
     init: Callable[[PRNGKeyArray, Spec], PyTree]
     update: Callable[[PyTree, Batch, Float[Array, ""]], tuple[PyTree, Metrics]]
     """Takes the weight of the cost that is in force beside the batch, whose reward is unshaped."""
-    actor: Callable[[PyTree], Actor]
+    actor: Callable[[PyTree], PyTree]
+    """What acts: an ``Actor``, or more where the policy is made of more."""
+    policy: Callable[[Any], Student] = MLPPolicy.of
+    """It on the host, from NumPy arrays."""
 
 
 class Block(NamedTuple):

@@ -7,6 +7,7 @@ episode, ``K`` steps of a window, ``N`` gradient updates in one block.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -69,6 +70,14 @@ class Batch(NamedTuple):
     cost: Float[Any, "*B"]
     next_observation: Float[Any, "*B O"]
     terminated: Float[Any, "*B"]  # 1.0 cuts the bootstrap; a time limit does not
+
+    def learnt(self, normalise: Callable[[Any], Any], reward_unit: np.float32) -> Batch:
+        """The batch as networks learn from it: observations normalised, rewards in units."""
+        return self._replace(
+            observation=normalise(self.observation),
+            reward=self.reward / reward_unit,
+            next_observation=normalise(self.next_observation),
+        )
 
     def shaped(self, cost_weight: Float[Array, ""] | float) -> Batch:
         """The batch with reward r - w·c, w >= 0 (GOLD Sec. III-C, with the sign made explicit)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from handrail.data.episodes import Episode
+from handrail.data.episodes import Episode, Episodes
 from handrail.types import Batch, Spec
 
 
@@ -18,6 +18,14 @@ class Replay:
         self._spec = spec
         self._capacity = capacity
         self._added = 0
+
+    @classmethod
+    def of(cls, episodes: Episodes, spec: Spec) -> Replay:
+        """All transitions of a data set."""
+        replay = cls(episodes.steps, spec)
+        for episode in episodes:
+            replay.add_episode(episode)
+        return replay
 
     def __len__(self) -> int:
         return min(self._added, self._capacity)

@@ -18,6 +18,9 @@ from handrail.data.episodes import Episodes
 from handrail.errors import HandrailError
 from handrail.types import Spec, Window
 
+LEAST_DEVIATION = 0.01
+"""A feature that varies less than this is not magnified further, where deviations are floored."""
+
 
 @dataclass(frozen=True, eq=False)
 class Normaliser:
@@ -34,6 +37,17 @@ class Normaliser:
         mean = observations.mean(axis=0, dtype=np.float64)
         std = observations.std(axis=0, dtype=np.float64) + 1e-6
         return cls(mean.astype(np.float32), std.astype(np.float32))
+
+    @classmethod
+    def floored(cls, observations: Float[np.ndarray, "N O"]) -> Normaliser:
+        """With deviations of ``LEAST_DEVIATION`` or more: for what acts on observations that the
+        statistics have not seen."""
+        return cls(observations.mean(0), np.maximum(observations.std(0), LEAST_DEVIATION))
+
+    @classmethod
+    def none(cls, size: int) -> Normaliser:
+        """Changes nothing."""
+        return cls(np.zeros(size, np.float32), np.ones(size, np.float32))
 
     def __call__(self, observation: Float[np.ndarray, "*B O"]) -> Float32[np.ndarray, "*B O"]:
         return np.asarray((observation - self.mean) / self.std, np.float32)

@@ -66,7 +66,8 @@ class SACLagrangianState(eqx.Module):
 
 def init(settings: SACLagrangianSettings, key: PRNGKeyArray, spec: Spec) -> SACLagrangianState:
     key, k1 = jax.random.split(key)
-    return _state(settings, _networks(settings, k1, spec), key)
+    new = ActorCritics.new(spec.observation_size, spec.action_size, settings.hidden, key=k1)
+    return _state(settings, new, key)
 
 
 def from_offline(
@@ -87,24 +88,11 @@ def from_offline(
         HandrailError: what was learnt offline has other sizes than the settings ask for.
     """
     key, k1 = jax.random.split(key)
-    new = _networks(settings, k1, spec)
+    new = ActorCritics.new(spec.observation_size, spec.action_size, settings.hidden, key=k1)
     _require_like(new, offline)
     kept = offline if critics else new
     kept = eqx.tree_at(lambda nets: nets.actor, kept, offline.actor if actor else new.actor)
     return _state(settings, jax.tree.map(jnp.array, kept), key)  # copies: a state is donated
-
-
-def _networks(settings: SACLagrangianSettings, key: PRNGKeyArray, spec: Spec) -> ActorCritics:
-    o, a, hidden = spec.observation_size, spec.action_size, settings.hidden
-    k1, k2, k3 = jax.random.split(key, 3)
-    critic, cost_critic = Critic(o + a, hidden, key=k2), Critic(o + a, hidden, members=1, key=k3)
-    return ActorCritics(
-        actor=Actor(o, a, hidden, squashed=True, key=k1),
-        critic=critic,
-        target=jax.tree.map(jnp.copy, critic),
-        cost_critic=cost_critic,
-        cost_target=jax.tree.map(jnp.copy, cost_critic),
-    )
 
 
 def _state(

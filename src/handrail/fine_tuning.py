@@ -1,0 +1,232 @@
+"""From an offline policy to an online one: what all such methods share, and those that Marvel is
+compared with.
+
+Each learns offline first (``FromOffline.pretrain``), then goes on online by SAC-Lagrangian; they
+differ in what they keep and in who acts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar
+
+from tyro.conf import OmitArgPrefixes
+
+from handrail import envs, expansion
+from handrail.behaviour import Alone, Behaviour
+from handrail.errors import HandrailError
+from handrail.guidance import SCHEDULES, Guidance, GuidanceSettings
+from handrail.handover import Learnt
+from handrail.learners import bear_lagrangian, cpq, sac_lagrangian
+from handrail.learners.sac_lagrangian import SACLagrangianSettings
+from handrail.offline_methods import CPQ, HANDOVER, BEARLag, FromDataSet
+from handrail.online import Online, OnlineSettings
+from handrail.online_methods import ShapedOnline
+from handrail.pid import MultiplierName
+from handrail.policies import Student
+from handrail.progress import Watcher
+from handrail.runs import Run
+from handrail.training import Learner
+
+_LEARNERS = {method.name: method for method in (CPQ, BEARLag)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromOffline(ShapedOnline, FromDataSet):
+    """A method that learns a policy offline, then goes on from it online by SAC-Lagrangian."""
+
+    shown: ClassVar[str]
+    """In tables and figures."""
+
+    offline: str = "cpq"
+    """cpq or bear-lag, fitted to the data set; or the directory of such a run."""
+    cost_weight: float = 1.0
+    """The multiplier lambda >= 0 at first, or for good where it is fixed; of reward units for a
+    unit of cost."""
+    multiplier: MultiplierName = "adaptive-pid"
+    """What moves lambda: ``fixed`` nothing; ``pid`` what training episodes cost beyond the limit
+    (Stooke et al. 2020), ``gradient`` the integral of that alone; ``adaptive-pid`` with gains that
+    adapt too (Marvel's aPID)."""
+    cpq: cpq.CPQSettings = field(default_factory=cpq.CPQSettings)
+    bear: bear_lagrangian.BEARLagSettings = field(default_factory=bear_lagrangian.BEARLagSettings)
+    sac: OmitArgPrefixes[SACLagrangianSettings] = field(
+        default_factory=lambda: SACLagrangianSettings(initial_alpha=0.01)
+    )
+    online: OmitArgPrefixes[OnlineSettings] = field(
+        default_factory=lambda: OnlineSettings(updates_per_step=0.5, batch=128)
+    )
+
+    @property
+    def label(self) -> str:
+        return self.shown
+
+    def unread(self) -> set[str]:
+        return super().unread() | ({"cpq", "bear"} - {_SETTINGS.get(self.offline, "")})
+
+    def check(self) -> None:
+        if self.offline in _LEARNERS:
+            super().check()
+            return
+        if self.reads_data:
+            super().check()
+        else:
+            self.spec()
+        self._learnt(Path(self.offline))
+
+    reads_data: ClassVar[bool] = False
+    """Whether the data set is read after the offline stage too."""
+
+    def _learnt(self, path: Path) -> Learnt:
+        if not path.is_dir():
+            raise HandrailError(
+                f"offline is {self.offline!r}: neither cpq nor bear-lag, nor a run's directory"
+            )
+        return Learnt.load(path / HANDOVER, self.task)
+
+    def pretrain(self, run: Run, watcher: Watcher) -> Learnt:
+        """Learn offline, in a run of its own inside this one; or take what was learnt before."""
+        if self.offline not in _LEARNERS:
+            return self._learnt(Path(self.offline))
+        path = run.path / "offline"
+        if not (path / "summary.json").exists():
+            self.demonstrations(run, watcher)  # played once, here, where shipped policies play
+            name = _SETTINGS[self.offline]
+            method = _LEARNERS[self.offline](
+                task=self.task,
+                cost_limit=self.cost_limit,
+                seed=self.seed,
+                demos=self.demos or run.path / "demonstrations.hdf5",
+                reward_unit=self.reward_unit,
+                **{name: getattr(self, name)},
+            )
+            with Run.begin(path, method.settings()) as fitting:
+                method.complete(fitting, watcher)
+        return self._learnt(path)
+
+    def finetune(
+        self,
+        run: Run,
+        watcher: Watcher,
+        learnt: Learnt,
+        learner: Learner,
+        behaviour: Behaviour | None = None,
+    ) -> Student:
+        """Online, from fresh replay; by default the student acts alone, from the first step."""
+        online = Online(
+            run,
+            learner,
+            self.online,
+            make_env=lambda: envs.make(self.task),
+            behaviour=behaviour or Alone(0, self.spec().action_size),
+            controller=self.controller(limit=self.limit()),
+            seed=self.seed,
+            reward_unit=learnt.reward_unit,
+            normaliser=learnt.normaliser,
+        )
+        online.train(watcher)
+        return online.best().mode()
+
+
+_SETTINGS = {"cpq": "cpq", "bear-lag": "bear"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmStart(FromOffline):
+    """Fine-tune what was learnt offline as it is: policy and critics."""
+
+    name = "warm-start"
+    shown = "Warm Start"
+
+    def train(self, run: Run, watcher: Watcher) -> Student:
+        learnt = self.pretrain(run, watcher)
+        learner = sac_lagrangian.learner(self.sac, learnt.networks)
+        return self.finetune(run, watcher, learnt, learner)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relearn(FromOffline):
+    """Fine-tune the offline policy with critics that are learnt anew, online."""
+
+    name = "relearn"
+    shown = "Re-learn Q"
+
+    def train(self, run: Run, watcher: Watcher) -> Student:
+        learnt = self.pretrain(run, watcher)
+        learner = sac_lagrangian.learner(self.sac, learnt.networks, critics=False)
+        return self.finetune(run, watcher, learnt, learner)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WSRL(WarmStart):
+    """Warm-start RL (Zhou et al. 2024, arXiv 2412.07762): the offline policy acts, and nothing is
+    learnt, until replay holds ``start`` steps of it; then fine-tuning with no offline data."""
+
+    name = "wsrl"
+    shown = "WSRL"
+    online: OmitArgPrefixes[OnlineSettings] = field(
+        default_factory=lambda: OnlineSettings(updates_per_step=0.5, batch=128, start=5000)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SO2(FromOffline):
+    """SO2 (Zhang et al. 2024, arXiv 2312.07685): Warm Start with noise on the targets' actions and
+    several steps of the critics for each of the policy."""
+
+    name = "so2"
+    shown = "SO2"
+    sac: OmitArgPrefixes[SACLagrangianSettings] = field(
+        default_factory=lambda: SACLagrangianSettings(
+            initial_alpha=0.01, target_noise=0.1, critic_steps=4
+        )
+    )
+
+    def train(self, run: Run, watcher: Watcher) -> Student:
+        learnt = self.pretrain(run, watcher)
+        learner = sac_lagrangian.learner(self.sac, learnt.networks)
+        return replace(self, online=self._online()).finetune(run, watcher, learnt, learner)
+
+    def _online(self) -> OnlineSettings:
+        return replace(self.online, batch=self.online.batch * self.sac.critic_steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JSRL(FromOffline):
+    """Jump-start RL (Uchendu et al. 2023, arXiv 2204.02372): the offline policy acts for the first
+    steps of an episode, ever fewer; the student begins untrained."""
+
+    name = "jsrl"
+    shown = "JSRL"
+    guidance: OmitArgPrefixes[GuidanceSettings] = field(default_factory=GuidanceSettings)
+
+    def train(self, run: Run, watcher: Watcher) -> Student:
+        learnt = self.pretrain(run, watcher)
+        schedule = SCHEDULES[self.guidance.schedule](
+            horizon=self.guidance.horizon or self.spec().horizon,
+            steps=self.online.steps,
+            settings=self.guidance,
+        )
+        learner = sac_lagrangian.learner(self.sac)
+        return self.finetune(run, watcher, learnt, learner, Guidance(learnt.policy, schedule))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PEX(FromOffline):
+    """Policy expansion: the offline policy stays, a new one is learnt beside it, and the critics
+    choose which of the two acts."""
+
+    name = "pex"
+    shown = "PEX"
+    temperature: float = 0.3
+    """Of the choice, > 0, in reward units (PEX's inverse temperature: 3)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.temperature < float("inf"):  # nor NaN
+            raise HandrailError(f"the temperature is {self.temperature:g}; it must be above 0")
+
+    def train(self, run: Run, watcher: Watcher) -> Student:
+        learnt = self.pretrain(run, watcher)
+        learner = expansion.learner(self.sac, learnt.networks, self.temperature)
+        return self.finetune(run, watcher, learnt, learner)

@@ -1,0 +1,70 @@
+"""What an offline run leaves for an online one: its networks, and what they were learnt behind."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import jax
+
+from handrail.data.windows import Normaliser
+from handrail.errors import HandrailError
+from handrail.networks import ActorCritics
+from handrail.policies import MLPPolicy
+from handrail.storage import arrays_of, publish, recall, restore
+from handrail.types import Spec
+
+_INDEX = "networks.json"
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """Networks of normalised observations and of rewards in units."""
+
+    networks: ActorCritics
+    normaliser: Normaliser
+    reward_unit: float
+    spec: Spec
+
+    @property
+    def policy(self) -> MLPPolicy:
+        """Of raw observations, acting by the mode."""
+        return MLPPolicy.of(self.networks.actor).behind(self.normaliser).mode()
+
+    def save(self, path: Path) -> None:
+        """Into a directory of its own."""
+        normaliser = {"mean": self.normaliser.mean, "std": self.normaliser.std}
+        hidden = [layer.bias.size for layer in self.networks.actor.trunk.layers[:-1]]
+        record = {"reward_unit": self.reward_unit, "hidden": hidden, "spec": asdict(self.spec)}
+        state = {"networks": self.networks, "normaliser": normaliser}
+        publish(path, _INDEX, "networks", arrays_of(state), record)
+
+    @classmethod
+    def load(cls, path: Path, task: str) -> Learnt:
+        """What ``save`` wrote.
+
+        Raises:
+            HandrailError: there is nothing, it is damaged, or of another task.
+        """
+        if not (path / _INDEX).is_file():
+            raise HandrailError(
+                f"{path} holds no networks that were learnt offline; train them to the end with "
+                "`handrail train cpq` or `bear-lag`"
+            )
+        arrays, record = recall(path, _INDEX)
+        try:
+            spec = Spec.of(record["spec"])
+            hidden, unit = tuple(record["hidden"]), float(record["reward_unit"])
+        except (KeyError, TypeError) as error:
+            raise HandrailError(f"{path / _INDEX} is damaged ({error!r}); restore it") from error
+        if spec.task != task:
+            raise HandrailError(f"{path} was learnt on {spec.task}, not on {task}")
+        empty = Normaliser.none(spec.observation_size)
+        like = {
+            "networks": ActorCritics.new(
+                spec.observation_size, spec.action_size, hidden, key=jax.random.key(0)
+            ),
+            "normaliser": {"mean": empty.mean, "std": empty.std},
+        }
+        state = restore(like, arrays, path)
+        return cls(state["networks"], Normaliser(**state["normaliser"]), unit, spec)

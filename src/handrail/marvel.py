@@ -1,0 +1,88 @@
+"""Marvel (Chen, Wei, Deng, Lin: arXiv 2412.04426), whole: pre-train, pre-align, fine-tune.
+
+    1  from a data set a policy pi_0 and its critics, by offline safe RL   ``Marvel.pretrain``
+    2  make both critics the values of pi_0 (VPA)                           ``Marvel.prealign``
+    3  fine-tune by SAC-Lagrangian, lambda by an adaptive PID               ``Marvel.finetune``
+
+Any offline learner goes with the online one: what passes between them is ``handover.Learnt``.
+docs/marvel.md says where paper and published code differ, and what is done here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import jax
+
+from handrail import envs, prealignment
+from handrail.data.replay import Replay
+from handrail.fine_tuning import FromOffline
+from handrail.handover import Learnt
+from handrail.learners import sac_lagrangian
+from handrail.offline import fit, sampler
+from handrail.offline_methods import HANDOVER
+from handrail.online import VALIDATION_SEED
+from handrail.policies import Student
+from handrail.prealignment import PrealignmentSettings, rank_correlations
+from handrail.progress import Watcher
+from handrail.rollout import play
+from handrail.runs import Run
+from handrail.storage import json_bytes, write_file
+from handrail.training import block
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marvel(FromOffline):
+    """Offline safe RL, value pre-alignment, fine-tuning with an adaptive multiplier."""
+
+    name = "marvel"
+    shown = "Marvel"
+    reads_data = True
+    vpa: PrealignmentSettings = field(default_factory=PrealignmentSettings)
+    correlation_episodes: int = 10
+    """Episodes of the offline policy that the critics are compared with, before and after their
+    pre-alignment; 0: none. Nothing is learnt from them."""
+
+    def train(self, run: Run, watcher: Watcher) -> Student:
+        learnt = self.pretrain(run, watcher)
+        aligned = self.prealign(run, watcher, learnt)
+        learner = sac_lagrangian.learner(self.sac, aligned.networks)
+        return self.finetune(run, watcher, aligned, learner)
+
+    def prealign(self, run: Run, watcher: Watcher, learnt: Learnt) -> Learnt:
+        """In a run of its own inside this one."""
+        path = run.path / "prealigned"
+        if not (path / HANDOVER).exists():
+            data = self.demonstrations(run, watcher)
+            replay = Replay.of(data, learnt.spec)
+            learner = prealignment.learner(self.vpa, learnt.networks, self.sac.discount)
+            update = block(learner)
+            with Run.begin(path, {"method": "vpa", "task": self.task}) as aligning:
+                state = fit(
+                    aligning,
+                    learner.init(jax.random.key(self.seed), learnt.spec),
+                    lambda state, batches: update(state, batches, 0.0)[:2],
+                    sampler(replay, learnt.normaliser, learnt.reward_unit),
+                    what=learner.name,
+                    updates=self.vpa.updates,
+                    batch=self.vpa.batch,
+                    seed=self.seed,
+                    watcher=watcher,
+                )
+            aligned = replace(learnt, networks=prealignment.networks(state))
+            if self.correlation_episodes:
+                self._compare(path, learnt, aligned)
+            aligned.save(path / HANDOVER)
+        return Learnt.load(path / HANDOVER, self.task)
+
+    def _compare(self, path, learnt: Learnt, aligned: Learnt) -> None:
+        """correlations.json: of Q and Q_c with what pi_0's episodes bring, before and after."""
+        seeds = range(VALIDATION_SEED, VALIDATION_SEED + self.correlation_episodes)
+        played = list(play(learnt.policy.sampled(), [envs.make(self.task)], seeds))
+        found = {
+            name: rank_correlations(
+                nets.networks, played, learnt.normaliser, learnt.spec, self.sac.discount
+            )
+            for name, nets in (("before", learnt), ("after", aligned))
+        }
+        write_file(path / "correlations.json", json_bytes(found))

@@ -1,0 +1,114 @@
+"""The methods of ``handrail train`` that learn a limit from data alone: CPQ and BEAR-Lag."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from tyro.conf import OmitArgPrefixes
+
+from handrail import datasets
+from handrail.data.episodes import Episodes
+from handrail.data.replay import Replay
+from handrail.data.windows import Normaliser
+from handrail.handover import Learnt
+from handrail.learners import bear_lagrangian, cpq
+from handrail.methods import FromDemonstrations, InUnits
+from handrail.networks import ActorCritics
+from handrail.offline import fit, sampler
+from handrail.policies import MLPPolicy
+from handrail.progress import Watcher
+from handrail.runs import Run
+from handrail.training import Learner, block
+
+HANDOVER = "networks"
+"""Of a run: what an online method may go on from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromDataSet(FromDemonstrations, InUnits):
+    """A method that learns from a data set of many returns and costs."""
+
+    demos: Path | None = None
+    """The data set: DSRL HDF5, Minari, or a run's episodes. None: the task's shipped policies play
+    one, as `handrail dataset` does."""
+    episodes: int = 500
+    """Episodes that they play where no data set is given."""
+
+    def players(self) -> list[Path]:
+        return datasets.shipped(self.task)
+
+    def play(self, players: list[Path], watcher: Watcher) -> Episodes:
+        watcher.say(f"no --demos: {len(players)} shipped policies play {self.episodes} episodes")
+        return datasets.play(self.task, self.episodes, players, watcher=watcher)
+
+
+class Learning(NamedTuple):
+    """What ``OfflineSafe`` asks of a method."""
+
+    settings: cpq.CPQSettings | bear_lagrangian.BEARLagSettings
+    learner: Learner
+    networks: Callable[[Any], ActorCritics]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfflineSafe(FromDataSet):
+    """A method whose networks an online method may go on from."""
+
+    @abstractmethod
+    def learning(self) -> Learning: ...
+
+    def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
+        data, spec = self.demonstrations(run, watcher), self.spec()
+        replay = Replay.of(data, spec)
+        normaliser, unit = Normaliser.floored(replay.observations), self.unit(data)
+        settings, learner, networks = self.learning()
+        update = block(learner)
+        state = fit(
+            run,
+            learner.init(jax.random.key(self.seed), spec),
+            lambda state, batches: update(state, batches, 0.0)[:2],
+            sampler(replay, normaliser, unit),
+            what=learner.name,
+            updates=settings.updates,
+            batch=settings.batch,
+            seed=self.seed,
+            watcher=watcher,
+        )
+        learnt = Learnt(networks(state), normaliser, unit, spec)
+        learnt.save(run.path / HANDOVER)
+        return learnt.policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class CPQ(OfflineSafe):
+    """Constraints penalised Q-learning from a data set: Marvel's first stage."""
+
+    name = "cpq"
+    cpq: OmitArgPrefixes[cpq.CPQSettings] = field(default_factory=cpq.CPQSettings)
+
+    def learning(self) -> Learning:
+        learner = cpq.learner(self.cpq, self.spec(), self.limit())
+        return Learning(self.cpq, learner, cpq.networks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BEARLag(OfflineSafe):
+    """BEAR with a Lagrangian of the cost, from a data set."""
+
+    name = "bear-lag"
+    bear: OmitArgPrefixes[bear_lagrangian.BEARLagSettings] = field(
+        default_factory=bear_lagrangian.BEARLagSettings
+    )
+
+    @property
+    def label(self) -> str:
+        return "BEAR-Lag"
+
+    def learning(self) -> Learning:
+        learner = bear_lagrangian.learner(self.bear, self.spec(), self.limit())
+        return Learning(self.bear, learner, bear_lagrangian.networks)
