@@ -16,13 +16,9 @@ from torch import Tensor
 from torch.distributions import Normal
 from torch.nn.functional import mse_loss
 
-from handrail.learners.cvpo import (
-    MULTIPLIER_MOST,
-    MULTIPLIER_STEP,
-    CVPOSettings,
-    discounted_limit,
-)
+from handrail.learners.cvpo import MULTIPLIER_MOST, MULTIPLIER_STEP, CVPOSettings
 from handrail.learners.cvpo_dual import RANGE
+from handrail.training import discounted_limit
 from handrail.types import Batch, Spec
 
 

@@ -40,7 +40,7 @@ def test_the_limit_of_the_cost_critic(discount, horizon):
     """What a constant cost that adds up to the limit is worth when it is discounted."""
     per_step = 12.0 / horizon
     worth = sum(per_step * discount**t for t in range(horizon))
-    assert cvpo.discounted_limit(12.0, discount, horizon) == pytest.approx(worth)
+    assert training.discounted_limit(12.0, discount, horizon) == pytest.approx(worth)
 
 
 def objective(eta, lam, q, qc, limit, epsilon):
@@ -196,7 +196,9 @@ def test_a_slack_limit_tightens(spec, batch):
         state, metrics = learner.update(state, batch, jnp.float32(0.0))
         limits.append(float(metrics["value/qc_limit"]))
     n = np.arange(30)
-    close(limits, cvpo.discounted_limit(5 + 4 * 5 * np.exp(-5 * n / 10), 0.99, spec.horizon), 1e-4)
+    close(
+        limits, training.discounted_limit(5 + 4 * 5 * np.exp(-5 * n / 10), 0.99, spec.horizon), 1e-4
+    )
 
 
 @pytest.mark.parametrize("limit", [0.04, 0.25])

@@ -49,7 +49,7 @@ class FromOffline(ShapedOnline, FromDataSet):
     (Stooke et al. 2020), ``gradient`` the integral of that alone; ``adaptive-pid`` with gains that
     adapt too (Marvel's aPID)."""
     cpq: cpq.CPQSettings = field(default_factory=cpq.CPQSettings)
-    bear: bear_lagrangian.BEARLagSettings = field(default_factory=bear_lagrangian.BEARLagSettings)
+    bear: bear_lagrangian.BEARSettings = field(default_factory=bear_lagrangian.BEARSettings)
     sac: OmitArgPrefixes[SACLagrangianSettings] = field(
         default_factory=lambda: SACLagrangianSettings(initial_alpha=0.01)
     )

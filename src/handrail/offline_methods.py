@@ -50,7 +50,7 @@ class FromDataSet(FromDemonstrations, InUnits):
 class Learning(NamedTuple):
     """What ``OfflineSafe`` asks of a method."""
 
-    settings: cpq.CPQSettings | bear_lagrangian.BEARLagSettings
+    settings: cpq.CPQSettings | bear_lagrangian.BEARSettings
     learner: Learner
     networks: Callable[[Any], ActorCritics]
 
@@ -101,8 +101,8 @@ class BEARLag(OfflineSafe):
     """BEAR with a Lagrangian of the cost, from a data set."""
 
     name = "bear-lag"
-    bear: OmitArgPrefixes[bear_lagrangian.BEARLagSettings] = field(
-        default_factory=bear_lagrangian.BEARLagSettings
+    bear: OmitArgPrefixes[bear_lagrangian.BEARSettings] = field(
+        default_factory=bear_lagrangian.BEARSettings
     )
 
     @property

@@ -19,14 +19,15 @@ from handrail.types import Batch, Metrics, Spec
 
 _RANGES = {
     **dict.fromkeys(("learning_rate", "actor_rate", "critic_rate"), (0.0, 1.0)),
-    **dict.fromkeys(("cost_critic_rate", "target_noise"), (0.0, 1.0)),
-    "discount": (0.0, 1.0),
-    "tau": (0.0, 1.0),
+    **dict.fromkeys(("cost_critic_rate", "vae_rate", "alpha_rate", "target_noise"), (0.0, 1.0)),
+    **dict.fromkeys(("discount", "tau", "quantile", "pessimism"), (0.0, 1.0)),
     "temperature": (0.0, math.inf),
     "max_weight": (0.0, math.inf),
     "bc_weight": (0.0, math.inf),
     "initial_alpha": (0.0, math.inf),
     "weight_decay": (0.0, math.inf),
+    **dict.fromkeys(("beta", "ood_margin", "recovery", "target_mmd"), (0.0, math.inf)),
+    **dict.fromkeys(("kp", "ki", "kd"), (0.0, math.inf)),
     **dict.fromkeys(("warmup", "slack"), (0, math.inf)),
     **dict.fromkeys(("batch", "updates", "context", "embed", "layers", "heads"), (1, math.inf)),
     **dict.fromkeys(("actions", "m_steps", "slack_updates", "critic_steps"), (1, math.inf)),
@@ -88,6 +89,15 @@ class Trained(eqx.Module):
 def polyak(target: PyTree, source: PyTree, tau: float) -> PyTree:
     """(1 - tau) * target + tau * source, leaf by leaf."""
     return jax.tree.map(lambda t, s: t + tau * (s - t), target, source)
+
+
+def discounted_limit(
+    cost_limit: Float[Array, ""] | float, discount: float, horizon: int
+) -> Float[Array, ""] | float:
+    """An episode's limit as one of the cost critic: d (1 - gamma^T) / ((1 - gamma) T)."""
+    if discount == 1:
+        return cost_limit
+    return cost_limit * (1 - discount**horizon) / ((1 - discount) * horizon)
 
 
 class Learner(NamedTuple):

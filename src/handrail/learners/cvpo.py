@@ -24,7 +24,7 @@ from handrail.errors import HandrailError
 from handrail.learners.cvpo_dual import RANGE, Dual, solve_dual, weights
 from handrail.learners.sac import critic_loss
 from handrail.networks import Actor, Critic, normal_log_density
-from handrail.training import Learner, Trained, check_ranges, polyak
+from handrail.training import Learner, Trained, check_ranges, discounted_limit, polyak
 from handrail.types import Batch, Metrics, Spec
 
 
@@ -114,15 +114,6 @@ def init(settings: CVPOSettings, key: PRNGKeyArray, spec: Spec) -> CVPOState:
         updates=jnp.int32(0),
         key=key,
     )
-
-
-def discounted_limit(
-    cost_limit: Float[Array, ""] | float, discount: float, horizon: int
-) -> Float[Array, ""] | float:
-    """An episode's limit as one of the cost critic: d (1 - gamma^T) / ((1 - gamma) T)."""
-    if discount == 1:
-        return cost_limit
-    return cost_limit * (1 - discount**horizon) / ((1 - discount) * horizon)
 
 
 # ---- M-step --------------------------------------------------------------------------------------
