@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from handrail.data import dsrl
 from handrail.data.episodes import Episodes
 from handrail.demonstrations import roll_all
 from handrail.errors import HandrailError
@@ -109,6 +110,5 @@ def apart(points: Float[np.ndarray, "N 2"], count: int) -> list[int]:
 
 
 def file_name(task: str, played: Episodes) -> str:
-    """As DSRL names its files: Safety<Task>-v0-<largest cost>-<episodes>.hdf5."""
-    name = task.partition("/")[2]
-    return f"Safety{name}-v0-{round(max(e.cost for e in played))}-{len(played)}.hdf5"
+    """As DSRL names its files."""
+    return dsrl.file_name(task.partition("/")[2], max(e.cost for e in played), len(played))

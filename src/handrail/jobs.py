@@ -10,14 +10,24 @@ import numpy as np
 
 from handrail.errors import HandrailError, Stopped
 from handrail.figures import learning_curves, reward_cost_plane
+from handrail.fine_tuning import JSRL, PEX, SO2, WSRL, Relearn, WarmStart
 from handrail.gold import GOLD
+from handrail.marvel import Marvel
 from handrail.methods import BC, DT, Method
 from handrail.metrics_file import read_metrics
+from handrail.offline_methods import CPQ, BEARLag
 from handrail.online_methods import CVPO, IQL, Expert, SACLag
 from handrail.progress import Console
 from handrail.runs import Run
 
-METHODS: dict[str, type[Method]] = {m.name: m for m in (BC, DT, IQL, CVPO, SACLag, GOLD, Expert)}
+METHODS: dict[str, type[Method]] = {
+    method.name: method
+    for method in (
+        *(BC, DT, IQL, CVPO, GOLD),
+        *(CPQ, BEARLag, SACLag, Marvel, WarmStart, Relearn, WSRL, JSRL, PEX, SO2),
+        Expert,
+    )
+}
 
 
 def start(method: Method) -> Path:

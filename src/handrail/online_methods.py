@@ -204,6 +204,9 @@ class SACLag(ShapedOnline):
     adapt too (Marvel's aPID)."""
     warmup: int = 5000
     """Steps of held random actions before the student acts."""
+    fade_in: int | None = None
+    """Steps over which the control of lambda comes into full force: where a cost that is felt from
+    the first step teaches to stand still. None: the warm-up's."""
     sac: OmitArgPrefixes[sac_lagrangian.SACLagrangianSettings] = field(
         default_factory=sac_lagrangian.SACLagrangianSettings
     )
@@ -222,7 +225,9 @@ class SACLag(ShapedOnline):
             self.online,
             make_env=lambda: envs.make(self.task),
             behaviour=Alone(self.warmup, self.spec().action_size),
-            controller=self.controller(limit=self.limit(), fade_in=self.warmup),
+            controller=self.controller(
+                limit=self.limit(), fade_in=self.warmup if self.fade_in is None else self.fade_in
+            ),
             seed=self.seed,
             reward_unit=self.unit(None),
         )

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from handrail.data import dsrl
 from handrail.errors import HandrailError
 from handrail.metrics_file import read_metrics
 from handrail.runs import Run
@@ -26,6 +27,8 @@ COLUMNS = (
     "return_min",
     "cost_max",
     "cumulative_cost",
+    "normalised_return",
+    "normalised_cost",
 )
 CURVE_COLUMNS = ("task", "method", "seed", "step", "return", "cost", "train_cost")
 """Of learning curves: validation episodes at an environment step, and the cost of all training
@@ -51,6 +54,7 @@ def append_row(
     settings = {k: v for k, v in run.settings.items() if k not in ("task", "seed", "method")}
     if cost_limit is not None:
         settings["cost_limit"] = cost_limit
+    limit = report["cost_limit"]
     row = {
         "task": report["task"],
         "method": report["method"],
@@ -66,6 +70,8 @@ def append_row(
         "return_min": f"{report['return']['min']:.2f}",
         "cost_max": f"{report['cost']['max']:.0f}",
         "cumulative_cost": _cumulative_cost(run),
+        "normalised_return": _normalised_return(report),
+        "normalised_cost": f"{dsrl.normalised_cost(report['cost']['mean'], limit):.3f}",
     }
     _replace(file, COLUMNS, ("task", "method", "seed", "settings"), [row])
 
@@ -122,6 +128,12 @@ def _replace(file: Path, columns: tuple[str, ...], same: tuple[str, ...], new: l
         writer.writeheader()
         writer.writerows(rows)
     draft.replace(file)
+
+
+def _normalised_return(report: dict[str, Any]) -> str:
+    """By DSRL's set of the task; nothing where there is none."""
+    known = dsrl.sets().get(report["task"])
+    return "" if known is None else f"{known.normalised_return(report['return']['mean']):.4f}"
 
 
 def _cumulative_cost(run: Run) -> str:

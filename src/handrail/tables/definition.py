@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from handrail.demonstrations import Level
 from handrail.errors import HandrailError
@@ -23,10 +23,13 @@ class Row:
     seeds: int
     demos: bool = False
     """Whether it learns from the task's demonstrations."""
-    level: Level = "expert"
-    """Which of the task's shipped experts plays them; where ``demos``."""
+    level: Level | Literal["spread"] = "expert"
+    """Which of the task's shipped experts plays them, or a spread of policies that are not experts,
+    as in `handrail dataset`; where ``demos``."""
     guide: str | None = None
     """The label of the row whose run of the same seed is its guide."""
+    offline: str | None = None
+    """The label of the row whose run of the same seed is the offline run that it goes on from."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What differs from the method's defaults."""
 
@@ -48,7 +51,7 @@ class Table:
     evaluate: int
     """Evaluation episodes of each run."""
     demonstrations: int
-    """Episodes that a task's expert plays."""
+    """Episodes that a task's expert plays, or a spread of policies."""
     tasks: list[str]
     method: tuple[Row, ...]
     online: dict[str, Any] = field(default_factory=dict)
@@ -112,11 +115,12 @@ def _faults(table: Table) -> Iterator[str]:
     for row in table.method:
         if not _count(row.seeds):
             yield f"seeds of {row.label!r} is {row.seeds!r}; it must be 1 or more"
-        if row.guide is not None and (row.guide not in rows or rows[row.guide].guide is not None):
-            yield f"the guide of {row.label!r} is no row without a guide: {row.guide!r}"
-        if row.level not in get_args(Level):
-            levels = ", ".join(get_args(Level))
-            yield f"the level of {row.label!r} is {row.level!r}; there are: {levels}"
+        for what in ("guide", "offline"):
+            named = getattr(row, what)
+            if named is not None and (named not in rows or getattr(rows[named], what) is not None):
+                yield f"the {what} of {row.label!r} is no row without a {what}: {named!r}"
+        if row.level not in (levels := (*get_args(Level), "spread")):
+            yield f"the level of {row.label!r} is {row.level!r}; there are: {', '.join(levels)}"
         if row.level != "expert" and not row.demos:
             yield f"{row.label!r} has a level and no demonstrations; say demos = true"
         if not isinstance(row.settings, dict) or not isinstance(

@@ -13,8 +13,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from handrail import datasets
 from handrail.demonstrations import Level, expert_path
 from handrail.errors import HandrailError
 from handrail.jobs import METHODS, build
@@ -38,7 +39,7 @@ class Stage:
     """The method, as tables show it; or one of the two labels above."""
     seed: int
     settings: dict[str, Any]
-    """Of the method; of demonstrations: ``policy`` and ``episodes``."""
+    """Of the method; of demonstrations: ``episodes``, and ``policy`` or (spread) ``policies``."""
     needs: tuple[Path, ...] = ()
     """Stages that come first."""
     episodes: int = 0
@@ -128,12 +129,15 @@ class _Planner:
         if row.demos:
             needs.append(self.demonstrations(task, row.level))
             settings["demos"] = str(needs[0].path)
-        if row.guide is not None:
-            needs.append(self.run(self.rows[row.guide], task, seed))
-            settings["guide"] = str(needs[-1].path)
+        for name, other in (("guide", row.guide), ("offline", row.offline)):
+            if other is not None:
+                needs.append(self.run(self.rows[other], task, seed))
+                settings[name] = str(needs[-1].path)
         return self._stage(row.name, row.label, task, seed, settings, needs)
 
-    def demonstrations(self, task: str, level: Level) -> Stage:
+    def demonstrations(self, task: str, level: Level | Literal["spread"]) -> Stage:
+        if level == "spread":
+            return self._spread(task)
         needs: list[Stage] = []
         try:
             policy = expert_path(task, level)
@@ -159,6 +163,20 @@ class _Planner:
                 0,
                 {"policy": str(policy), "episodes": episodes},
                 tuple(stage.path for stage in needs),
+            )
+        )
+
+    def _spread(self, task: str) -> Stage:
+        policies, episodes = datasets.shipped(task), self.table.demonstrations
+        content = [read_json(policy / "card.json")["sha256"] for policy in policies]
+        name = _digest({"task": task, "policies": content, "episodes": episodes})
+        return self._keep(
+            Stage(
+                self._place(task) / f"data-{name}.hdf5",
+                task,
+                DEMONSTRATIONS,
+                0,
+                {"policies": [str(policy) for policy in policies], "episodes": episodes},
             )
         )
 
@@ -209,7 +227,7 @@ def _with_defaults(cls: type, settings: dict[str, Any]) -> dict[str, Any]:
 def _named(settings: dict[str, Any]) -> dict[str, Any]:
     """Stages by their names alone, which hold their content: not by where they lie."""
     return {
-        key: Path(value).name if key in ("demos", "guide") else value
+        key: Path(value).name if key in ("demos", "guide", "offline") else value
         for key, value in settings.items()
     }
 

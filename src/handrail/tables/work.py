@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from handrail import envs
+from handrail import datasets, envs
 from handrail.cli import answer
 from handrail.data import sources
 from handrail.demonstrations import expert_path, roll
@@ -51,14 +51,15 @@ def work(stage: Stage) -> None:
 
 
 def _demonstrate(stage: Stage) -> None:
-    policy = stage.settings["policy"]
+    settings = stage.settings
     with Console().interruptible() as console:
-        played = roll(
-            stage.task,
-            stage.settings["episodes"],
-            policy=Path(policy) if policy else expert_path(stage.task),
-            watcher=console,
-        )
+        if "policies" in settings:
+            policies = [Path(policy) for policy in settings["policies"]]
+            played = datasets.play(stage.task, settings["episodes"], policies, watcher=console)
+        else:
+            policy = settings["policy"]
+            path = Path(policy) if policy else expert_path(stage.task)
+            played = roll(stage.task, settings["episodes"], policy=path, watcher=console)
     sources.write(played, stage.path)
 
 
