@@ -38,6 +38,10 @@ class FromOffline(ShapedOnline, FromDataSet):
 
     shown: ClassVar[str]
     """In tables and figures."""
+    reads_data: ClassVar[bool] = False
+    """Whether the data set is read after the offline stage too."""
+    keeps: ClassVar[bool] = True
+    """Whether networks that were learnt offline are trained further."""
 
     offline: str = "cpq"
     """cpq or bear-lag, fitted to the data set; or the directory of such a run."""
@@ -62,20 +66,27 @@ class FromOffline(ShapedOnline, FromDataSet):
         return self.shown
 
     def unread(self) -> set[str]:
-        return super().unread() | ({"cpq", "bear"} - {_SETTINGS.get(self.offline, "")})
+        names = super().unread() | ({"cpq", "bear"} - {_SETTINGS.get(self.offline, "")})
+        if self.offline not in _LEARNERS:
+            names |= {"reward_unit"} if self.reads_data else {"reward_unit", "demos", "episodes"}
+        return names
 
     def check(self) -> None:
-        if self.offline in _LEARNERS:
-            super().check()
-            return
-        if self.reads_data:
+        if self.offline in _LEARNERS or self.reads_data:
             super().check()
         else:
             self.spec()
-        self._learnt(Path(self.offline))
+        if self.keeps and (hidden := self._hidden()) != self.sac.hidden:
+            theirs, ours = (" ".join(map(str, units)) for units in (hidden, self.sac.hidden))
+            raise HandrailError(
+                f"what is learnt offline has hidden layers of {theirs}, the online learner of "
+                f"{ours}; give --hidden {theirs}"
+            )
 
-    reads_data: ClassVar[bool] = False
-    """Whether the data set is read after the offline stage too."""
+    def _hidden(self) -> tuple[int, ...]:
+        if self.offline in _LEARNERS:
+            return getattr(self, _SETTINGS[self.offline]).hidden
+        return self._learnt(Path(self.offline)).hidden
 
     def _learnt(self, path: Path) -> Learnt:
         if not path.is_dir():
@@ -198,6 +209,7 @@ class JSRL(FromOffline):
 
     name = "jsrl"
     shown = "JSRL"
+    keeps = False
     guidance: OmitArgPrefixes[GuidanceSettings] = field(default_factory=GuidanceSettings)
 
     def train(self, run: Run, watcher: Watcher) -> Student:

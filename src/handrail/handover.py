@@ -31,13 +31,23 @@ class Learnt:
         """Of raw observations, acting by the mode."""
         return MLPPolicy.of(self.networks.actor).behind(self.normaliser).mode()
 
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """Units of the hidden layers."""
+        return tuple(layer.bias.size for layer in self.networks.actor.trunk.layers[:-1])
+
     def save(self, path: Path) -> None:
         """Into a directory of its own."""
         normaliser = {"mean": self.normaliser.mean, "std": self.normaliser.std}
-        hidden = [layer.bias.size for layer in self.networks.actor.trunk.layers[:-1]]
-        record = {"reward_unit": self.reward_unit, "hidden": hidden, "spec": asdict(self.spec)}
+        record = {"reward_unit": self.reward_unit, "hidden": list(self.hidden)}
+        record |= {"spec": asdict(self.spec)}
         state = {"networks": self.networks, "normaliser": normaliser}
         publish(path, _INDEX, "networks", arrays_of(state), record)
+
+    @staticmethod
+    def saved(path: Path) -> bool:
+        """Whether ``save`` has come to its end there."""
+        return (path / _INDEX).is_file()
 
     @classmethod
     def load(cls, path: Path, task: str) -> Learnt:
@@ -46,7 +56,7 @@ class Learnt:
         Raises:
             HandrailError: there is nothing, it is damaged, or of another task.
         """
-        if not (path / _INDEX).is_file():
+        if not cls.saved(path):
             raise HandrailError(
                 f"{path} holds no networks that were learnt offline; train them to the end with "
                 "`handrail train cpq` or `bear-lag`"

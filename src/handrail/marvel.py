@@ -11,11 +11,13 @@ docs/marvel.md says where paper and published code differ, and what is done here
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import jax
 
 from handrail import envs, prealignment
 from handrail.data.replay import Replay
+from handrail.errors import HandrailError
 from handrail.fine_tuning import FromOffline
 from handrail.handover import Learnt
 from handrail.learners import sac_lagrangian
@@ -43,6 +45,13 @@ class Marvel(FromOffline):
     """Episodes of the offline policy that the critics are compared with, before and after their
     pre-alignment; 0: none. Nothing is learnt from them."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.correlation_episodes < 0:
+            raise HandrailError(
+                f"correlation_episodes is {self.correlation_episodes}; it must be 0 or more"
+            )
+
     def train(self, run: Run, watcher: Watcher) -> Student:
         learnt = self.pretrain(run, watcher)
         aligned = self.prealign(run, watcher, learnt)
@@ -52,7 +61,7 @@ class Marvel(FromOffline):
     def prealign(self, run: Run, watcher: Watcher, learnt: Learnt) -> Learnt:
         """In a run of its own inside this one."""
         path = run.path / "prealigned"
-        if not (path / HANDOVER).exists():
+        if not Learnt.saved(path / HANDOVER):
             data = self.demonstrations(run, watcher)
             replay = Replay.of(data, learnt.spec)
             learner = prealignment.learner(self.vpa, learnt.networks, self.sac.discount)
@@ -75,7 +84,7 @@ class Marvel(FromOffline):
             aligned.save(path / HANDOVER)
         return Learnt.load(path / HANDOVER, self.task)
 
-    def _compare(self, path, learnt: Learnt, aligned: Learnt) -> None:
+    def _compare(self, path: Path, learnt: Learnt, aligned: Learnt) -> None:
         """correlations.json: of Q and Q_c with what pi_0's episodes bring, before and after."""
         seeds = range(VALIDATION_SEED, VALIDATION_SEED + self.correlation_episodes)
         played = list(play(learnt.policy.sampled(), [envs.make(self.task)], seeds))

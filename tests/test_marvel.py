@@ -1,0 +1,225 @@
+"""From offline to online: Marvel and what it is compared with, on the toy task."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import toy
+from broken_off import assert_same, broken, through
+
+from handrail.cli import main
+from handrail.errors import HandrailError
+from handrail.fine_tuning import JSRL, PEX, SO2, WSRL, FromOffline, Relearn, WarmStart
+from handrail.guidance import GuidanceSettings
+from handrail.handover import Learnt
+from handrail.jobs import start
+from handrail.learners.bear_lagrangian import BEARSettings
+from handrail.learners.cpq import CPQSettings
+from handrail.learners.sac_lagrangian import SACLagrangianSettings
+from handrail.marvel import Marvel
+from handrail.metrics_file import read_metrics
+from handrail.offline_methods import CPQ, HANDOVER, BEARLag
+from handrail.online import OnlineSettings
+from handrail.online_methods import SACLag
+from handrail.prealignment import PrealignmentSettings
+from handrail.runs import Run
+from handrail.storage import arrays_of
+
+SAC = SACLagrangianSettings(hidden=(8,))
+CPQ_SMALL = CPQSettings(hidden=(8,), updates=120, batch=8, actions=2)
+BEAR_SMALL = BEARSettings(hidden=(8,), updates=120, batch=8)
+LOOP = OnlineSettings(
+    steps=240, environments=3, block=24, batch=8, start=50, evaluate_every=72, evaluate_episodes=2
+)
+VPA = PrealignmentSettings(updates=120, batch=8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with toy.compiled_once(tmp_path_factory.getbasetemp() / "compiled") as directory:
+        yield directory
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("data")
+    return toy.demonstration_file(path / "ends.hdf5", toy.ENDS, episodes=12)
+
+
+@pytest.fixture(scope="module")
+def offline(tmp_path_factory, data) -> Path:
+    """A run of CPQ."""
+    path = tmp_path_factory.mktemp("offline") / "cpq"
+    return through(CPQ(task=toy.ENDS, demos=data, cpq=CPQ_SMALL), path)
+
+
+def made(cls: type[FromOffline], data: Path, **changes) -> FromOffline:
+    settings = {"task": toy.ENDS, "seed": 3, "demos": data, "sac": SAC, "online": LOOP}
+    settings |= {"cpq": CPQ_SMALL, "bear": BEAR_SMALL, "cost_limit": 1.0}
+    if cls is Marvel:
+        settings |= {"vpa": VPA, "correlation_episodes": 2}
+    if cls is SO2:
+        settings["sac"] = replace(SAC, target_noise=0.1, critic_steps=2)
+    if cls is JSRL:
+        settings["guidance"] = GuidanceSettings(stages=3, window=2)
+    return cls(**(settings | changes))
+
+
+METHODS = {
+    "marvel": lambda data: made(Marvel, data),
+    "marvel, bear-lag": lambda data: made(Marvel, data, offline="bear-lag", multiplier="pid"),
+    "warm-start": lambda data: made(WarmStart, data),
+    "relearn": lambda data: made(Relearn, data),
+    "wsrl": lambda data: made(WSRL, data, online=replace(LOOP, start=100)),
+    "jsrl": lambda data: made(JSRL, data),
+    "pex": lambda data: made(PEX, data),
+    "so2": lambda data: made(SO2, data),
+    "sac-lag": lambda data: SACLag(task=toy.ENDS, warmup=48, sac=SAC, online=LOOP, cost_limit=1.0),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_stopped_and_resumed_it_ends_in_the_same_bits(name, data, tmp_path):
+    method = METHODS[name](data)
+    whole = through(method, tmp_path / "whole")
+    assert broken(method, tmp_path / "parts", 2) >= 2
+    assert_same(whole, tmp_path / "parts")
+    assert list(read_metrics(whole)["step"]) == [72, 144, 216, 240]
+
+
+def test_what_is_handed_over_is_what_was_learnt(offline, tmp_path):
+    learnt = Learnt.load(offline / HANDOVER, toy.ENDS)
+    assert learnt.hidden == (8,)
+    learnt.save(tmp_path / "again")
+    again = Learnt.load(tmp_path / "again", toy.ENDS)
+    for name, array in arrays_of(learnt.networks).items():
+        np.testing.assert_array_equal(arrays_of(again.networks)[name], array)
+    # The policy of the run is that of the networks, behind the normaliser.
+    from handrail.policy_files import load_policy
+
+    policy, _ = load_policy(offline)
+    for ours, theirs in zip(policy.weights, learnt.policy.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def _first_actor(method: FromOffline, learnt: Learnt, tmp_path: Path, kept: str) -> bool:
+    """Whether a part of the learner's first state is that which was learnt offline."""
+    seen = {}
+
+    def finetune(self, run, watcher, learnt, learner, behaviour=None):
+        state = learner.init(jax.random.key(0), self.spec())
+        state = getattr(state, "sac", state)
+        seen["actor"], seen["critic"] = state.actor.net, state.critic.net
+        seen["behaviour"] = behaviour
+        return learnt.policy
+
+    patched = type(method).finetune
+    type(method).finetune = finetune  # type: ignore[method-assign]
+    try:
+        through(method, tmp_path / method.name)
+    finally:
+        type(method).finetune = patched  # type: ignore[method-assign]
+    ours, theirs = (jax.tree.leaves(x) for x in (seen[kept], getattr(learnt.networks, kept)))
+    return all((np.asarray(a) == np.asarray(b)).all() for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("cls", "actor", "critic"),
+    [
+        (WarmStart, True, True),
+        (WSRL, True, True),
+        (SO2, True, True),
+        (Relearn, True, False),
+        (PEX, False, True),
+        (JSRL, False, False),
+        (Marvel, True, False),  # its critics are pre-aligned
+    ],
+)
+def test_what_each_method_goes_on_from(cls, actor, critic, data, offline, tmp_path):
+    learnt = Learnt.load(offline / HANDOVER, toy.ENDS)
+    method = made(cls, data, offline=str(offline))
+    assert _first_actor(method, learnt, tmp_path, "actor") == actor
+    assert _first_actor(replace(method, seed=4), learnt, tmp_path / "b", "critic") == critic
+
+
+def test_marvel_begins_with_the_critics_that_were_aligned(data, offline, tmp_path):
+    method = made(Marvel, data, offline=str(offline))
+    with Run.create(tmp_path / "run", method.settings()) as run:
+        learnt = method.pretrain(run, _silent())
+        aligned = method.prealign(run, _silent(), learnt)
+    found = json.loads((tmp_path / "run" / "prealigned" / "correlations.json").read_text())
+    assert set(found) == {"before", "after"}
+    before, after = (arrays_of(nets.networks) for nets in (learnt, aligned))
+    moved = {name for name in before if (before[name] != after[name]).any()}
+    assert not any(name.startswith(".actor") for name in moved)
+    assert all(any(n.startswith(f".{part}") for n in moved) for part in ("critic", "cost_critic"))
+
+
+def _silent():
+    from handrail.progress import Watcher
+
+    return Watcher()
+
+
+def test_wsrl_learns_nothing_until_the_offline_policy_has_acted(data, offline, tmp_path):
+    method = made(WSRL, data, offline=str(offline), online=replace(LOOP, start=150))
+    path = through(method, tmp_path / "run")
+    assert list(np.isfinite(read_metrics(path)["loss/q"])) == [False, False, True, True]
+
+
+def test_so2_draws_as_many_rows_as_its_critics_have_steps(data, offline, tmp_path):
+    method = made(SO2, data, offline=str(offline))
+    with Run.create(tmp_path / "run", method.settings()) as run:
+        method.train(run, _silent())
+    assert method._online().batch == 2 * LOOP.batch
+
+
+def test_a_run_given_is_the_run_made(data, offline, tmp_path):
+    """--offline cpq and --offline RUN of the same settings end in the same bits."""
+    inside = through(made(WarmStart, data, seed=0, cost_limit=None), tmp_path / "inside")
+    given = made(WarmStart, data, seed=0, cost_limit=None, offline=str(offline))
+    other = through(given, tmp_path / "given")
+    for name in ("metrics.csv",):
+        assert (inside / name).read_bytes() == (other / name).read_bytes()
+
+
+def test_refusals(data, offline, tmp_path):
+    other_hidden = replace(SAC, hidden=(4,))
+    for method, line in (
+        (made(Marvel, data, offline="nothing"), "neither cpq nor bear-lag, nor a run's"),
+        (made(Marvel, data, offline=str(tmp_path)), "holds no networks that were learnt offline"),
+        (
+            replace(made(WarmStart, data, offline=str(offline)), task=toy.TOY),
+            f"was learnt on {toy.ENDS}, not on {toy.TOY}",
+        ),
+        (made(WarmStart, data, sac=other_hidden), "hidden layers of 8, the online learner of 4"),
+        (
+            made(PEX, data, sac=other_hidden, offline=str(offline)),
+            "online learner of 4; give --hidden 8",
+        ),
+        (CPQ(task=toy.TOY), f"no policies are shipped that play a data set of {toy.TOY}"),
+        (BEARLag(task=toy.TOY, demos=data), f"demonstrations of {toy.ENDS}, not of {toy.TOY}"),
+    ):
+        with pytest.raises(HandrailError, match=line):
+            start(replace(method, out=tmp_path / "run"))
+        assert not (tmp_path / "run").exists()
+    with pytest.raises(HandrailError, match="the temperature is 0; it must be above 0"):
+        made(PEX, data, temperature=0.0)
+    with pytest.raises(HandrailError, match="correlation_episodes is -1"):
+        made(Marvel, data, correlation_episodes=-1)
+    made(JSRL, data, sac=other_hidden, offline=str(offline)).check()  # its student is its own
+
+
+def test_from_the_command_line(data, tmp_path, capsys):
+    out = tmp_path / "run"
+    small = ["--hidden", "8", "--steps", "1000", "--evaluate-every", "500", "--updates-per-step"]
+    assert main(["train", "pex", toy.ENDS, "--demos", str(data), "--out", str(out), *small, "0.1",
+                 "--cpq.hidden", "8", "--cpq.updates", "50"]) == 0  # fmt: skip
+    assert main(["evaluate", str(out), "--episodes", "3", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (found["method"], found["episodes"]) == ("PEX", 3)
