@@ -4,7 +4,8 @@
 
 The original, ours, and ten bare ``mj_step`` of our model are timed in turn, round after round, in
 one process and on one thread, and the medians of the rounds' ratios are printed: what else the
-machine does disturbs all alike. The original runs without its pictures, its best case. The last
+machine does disturbs all alike. Then the vector environment and ``mujoco.rollout`` of the same
+models on one thread and on two. The original runs without its pictures, its best case. The last
 line is one JSON object; its ``..._over_original`` are null where safety-gymnasium is missing.
 """
 
@@ -20,11 +21,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import mujoco
 import numpy as np
+from mujoco.rollout import Rollout
 
 from handrail.envs.native.env import NativeEnv
+from handrail.envs.native.settings import SUBSTEPS
+from handrail.envs.native.vector import NativeVectorEnv
 
 TASKS = ("PointGoal1", "PointButton1", "PointPush1", "CarGoal1", "CarButton1", "CarPush1")
 
@@ -81,24 +84,45 @@ def resetting(env: Any, seeds: range) -> float:
     return 1e3 * (time.thread_time() - began) / len(seeds)
 
 
-def threads(steps: int, rounds: int) -> float:
-    """Rate of the vector environment on two threads over one, by the wall's clock."""
-    ratios = []
-    for _ in range(rounds):
-        rates = []
-        for number in (1, 2):
-            envs = gymnasium.make_vec(
-                "handrail.envs.native:handrail/PointGoal1-v0", num_envs=16, threads=number
-            )
-            envs.reset(seed=0)
-            actions = np.random.default_rng(0).uniform(-1, 1, (steps // 8, 16, 2))
-            began = time.perf_counter()
-            for action in actions:
-                envs.step(action)
-            rates.append(1 / (time.perf_counter() - began))
-            envs.close()
-        ratios.append(rates[1] / rates[0])
-    return statistics.median(ratios)
+def threads(steps: int, rounds: int) -> dict[str, float]:
+    """Sixteen environments by the wall's clock: two threads over one, of the vector environment and
+    of ``mujoco.rollout``, which is what the machine gives; and the first over the second, both on
+    two threads."""
+    vectors = {n: NativeVectorEnv("PointGoal1", 16, threads=n) for n in (1, 2)}
+    envs = vectors[1].envs
+    models, spec = [env.model for env in envs], mujoco.mjtState.mjSTATE_FULLPHYSICS
+    states = np.empty((16, mujoco.mj_stateSize(models[0], spec)))
+    pools = {n: Rollout(nthread=n if n > 1 else 0) for n in (1, 2)}
+    scratch = [mujoco.MjData(models[0]) for _ in range(2)]
+    actions = np.random.default_rng(0).uniform(-1, 1, (steps // 8, 16, 2))
+
+    def ours(n: int) -> float:
+        vectors[n].reset(seed=0)
+        began = time.perf_counter()
+        for action in actions:
+            vectors[n].step(action)
+        return 1 / (time.perf_counter() - began)
+
+    def physics(n: int) -> float:
+        vectors[1].reset(seed=0)
+        for env, state in zip(envs, states, strict=True):
+            mujoco.mj_getState(env.model, env.data, state, spec)
+        now = states
+        began = time.perf_counter()
+        for action in actions:
+            held = np.repeat(action[:, None], SUBSTEPS, 1)
+            now = pools[n].rollout(models, scratch[:n], now, held, nstep=SUBSTEPS)[0][:, -1]
+        return 1 / (time.perf_counter() - began)
+
+    rates = np.array([(ours(1), ours(2), physics(1), physics(2)) for _ in range(rounds)])
+    for closed in (*vectors.values(), *pools.values()):
+        closed.close()
+    one, two, bare_one, bare_two = rates.T
+    return {
+        "two_threads_over_one": round(float(np.median(two / one)), 2),
+        "rollout_two_threads_over_one": round(float(np.median(bare_two / bare_one)), 2),
+        "two_threads_over_rollout": round(float(np.median(two / bare_two)), 2),
+    }
 
 
 def main() -> None:
@@ -134,7 +158,7 @@ def main() -> None:
             {
                 **found,
                 "physics_share": round(min(shares), 2),
-                "two_threads_over_one": round(threads(arguments.steps, arguments.rounds), 2),
+                **threads(arguments.steps, arguments.rounds),
                 "reset_ms": {name: round(ms, 2) for name, ms in resets.items()},
             }
         )

@@ -1,8 +1,11 @@
 """The native tasks against the original, on one MuJoCo; and what the original cannot do."""
 
+import copy
 import sys
+import threading
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import gymnasium
 import mujoco
@@ -13,6 +16,7 @@ from gymnasium.utils.env_checker import check_env
 from handrail import envs
 from handrail.envs import native
 from handrail.envs.native.env import FULL, NativeEnv
+from handrail.envs.native.index import NOWHERE
 from handrail.envs.native.layout import Placer
 from handrail.envs.native.paths import draw, follow
 from handrail.envs.native.settings import SETTINGS
@@ -74,11 +78,13 @@ def test_parity(name):
         mujoco.mj_setState(ours.model, ours.data, state_of(task.model, task.data), FULL)
         mujoco.mj_forward(ours.model, ours.data)  # moves the solver's warm start, so once more:
         mujoco.mj_setState(ours.model, ours.data, state_of(task.model, task.data), FULL)
-        ours._last = tuple(
-            getattr(task, key)
-            for key in (("last_dist_box", "last_box_goal") if ours._box else ("last_dist_goal",))
-            if hasattr(task, key)
-        )
+        box = ours.index.box != NOWHERE
+        for own, key in zip(
+            ("last_box", "last_goal")[not box :],
+            ("last_dist_box", "last_box_goal") if box else ("last_dist_goal",),
+            strict=True,
+        ):
+            ours._row[own] = getattr(task, key, 0.0)
         action = rng.uniform(-1.2, 1.2, 2)
         want, reward, cost, terminated, truncated, about = theirs.step(action)
         have, r, ended, cut, info = ours.step(action)
@@ -148,7 +154,8 @@ def test_a_moved_model_is_the_compiled_one(name):
             geom = spec.geom(f"{object_}mocap")
             geom.pos, geom.quat = body.pos, body.quat
     compiled = spec.compile()
-    compiled.body_pos[env._goal] = env.model.body_pos[env._goal]
+    at = env.index.goal
+    compiled.body_pos[at] = env.model.body_pos[at]
     for field in dir(compiled):
         want, have = getattr(compiled, field), getattr(env.model, field)
         if isinstance(want, np.ndarray) and want.dtype.kind == "f":
@@ -159,8 +166,7 @@ def test_a_moved_model_is_the_compiled_one(name):
 def test_an_episode_goes_on_from_its_state(name):
     """In another environment, in the middle, across goals: the same bits."""
     rng = np.random.default_rng(1)
-    first, second = NativeEnv(name, max_episode_steps=10_000), NativeEnv(name)
-    second.settings = first.settings
+    first, second = (NativeEnv(name, max_episode_steps=10_000) for _ in range(2))
     first.reset(seed=3)
     second.reset(seed=99)
     for _ in range(60):
@@ -168,12 +174,11 @@ def test_an_episode_goes_on_from_its_state(name):
     kept = first.get_state()
     np.testing.assert_allclose(second.set_state(kept), first._observe(), rtol=0, atol=1e-9)
     for action in rng.uniform(-1, 1, (150, 2)):
-        if not rng.integers(30):  # a goal that is met draws the next one
-            first._goal_size = second._goal_size = 10.0
+        size = 0.3 if rng.integers(30) else 10.0  # a goal that is met draws the next one
+        first._rows.index = second._rows.index = first.index._replace(goal_size=size)
         a, b = first.step(action), second.step(action)
         np.testing.assert_array_equal(a[0], b[0])
         assert a[1:] == b[1:]
-        first._goal_size = second._goal_size = 0.3
     with pytest.raises(ValueError, match=f"this state is of {name}, not of"):
         NativeEnv("PointGoal0" if name != "PointGoal0" else "PointGoal1").set_state(kept)
 
@@ -273,12 +278,70 @@ def test_vector_environments(mode, threads):
     vector.close()
 
 
+@pytest.mark.parametrize("name", ["PointGoal2", "CarPush1", "PointButton1"])
+def test_goals_met_side_by_side(name):
+    """A goal that is met is drawn anew in a vector environment as in one alone."""
+    vector = NativeVectorEnv(name, 5, threads=2)
+    alone = [NativeEnv(name) for _ in range(5)]
+    for rows in (vector._rows, *(env._rows for env in alone)):
+        rows.index = rows.index._replace(goal_size=2.0)
+    have, _ = vector.reset(seed=3)
+    np.testing.assert_array_equal(have, [env.reset(seed=3 + i)[0] for i, env in enumerate(alone)])
+    rng, met = np.random.default_rng(2), 0
+    for step in range(60):
+        if name == "PointButton1" and step % 20 == 0:  # onto the lit button
+            for env in (*vector.envs, *alone):
+                task = SimpleNamespace(model=env.model, data=env.data, agent_name="Point")
+                put_at(task, env._xpos[env.index.goal, :2], box=False)
+        actions = rng.uniform(-1, 1, (5, 2))
+        observations, rewards, *_, infos = vector.step(actions)
+        for i, env in enumerate(alone):
+            want, reward, _, _, info = env.step(actions[i])
+            np.testing.assert_array_equal(observations[i], want)
+            assert rewards[i] == reward
+            assert {key for key in info if infos.get(f"_{key}", [False] * 5)[i]} == set(info)
+            assert all(infos[key][i] == value for key, value in info.items())
+            met += info.get("goal_met", False)
+    assert met >= 5
+    vector.close()
+
+
+def test_threads_do_not_wait():
+    """A compiled step holds no lock: Python goes on beside it."""
+    env = NativeEnv("CarButton1")
+    env.reset(seed=0)
+    env.step(np.zeros(2))  # compiled or read from the cache
+    env._rows._ways = np.repeat(env._rows._ways, 500, axis=1)
+    thread, ran = threading.Thread(target=env._rows.step, args=(0, 1)), 0
+    thread.start()
+    while thread.is_alive():
+        ran += 1
+    assert ran > 1000
+
+
+def test_a_vector_environment_refuses_before_it_steps():
+    vector = NativeVectorEnv("PointGoal1", 3, threads=1, max_episode_steps=2)
+    vector.reset(seed=0)
+    actions = np.array([[0.5, 0.5], [np.inf, 0.0], [0.0, np.nan]])
+    with pytest.raises(ValueError, match="not finite"):
+        vector.step(actions)
+    assert (vector._rows.rows["steps"] == 0).all()
+    with pytest.raises(ValueError):
+        vector.step(actions[:2])
+    for _ in range(2):
+        vector.step(np.zeros((3, 2)))
+    assert not vector.step(actions)[1].any()  # the first of the next episode: no action is taken
+    vector.close()
+
+
 def test_refusals():
     with pytest.raises(ValueError, match="unknown task 'PointGaol1'"):
         NativeEnv("PointGaol1")
     with pytest.raises(ValueError, match="render_mode 'human'"):
         NativeEnv("PointGoal1", render_mode="human")
     env = NativeEnv("CarPush0")
+    with pytest.raises(TypeError, match="addresses cannot be copied"):
+        copy.deepcopy(env)
     env.reset(seed=0)
     with pytest.raises(ValueError, match="not finite"):
         env.step(np.array([0.0, np.nan]))
@@ -310,7 +373,7 @@ def test_paths_in_the_plane():
     inner = env.unwrapped
     assert way.agent.shape == (401, 2)
     assert way.objects["gremlin"].shape == (401, 4, 2)
-    np.testing.assert_array_equal(way.agent[-1], inner._xpos[inner._agent, :2])
+    np.testing.assert_array_equal(way.agent[-1], inner._xpos[inner.index.agent, :2])
     moved = np.ptp(way.objects["gremlin"], axis=0).max(axis=1)
     assert (moved > 0.5).all()
     assert (moved < 0.7).all()  # circles of radius 0.3

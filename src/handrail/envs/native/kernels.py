@@ -1,6 +1,12 @@
-"""The compiled part of a step: distances, what the lidar sees, who touches whom.
+"""The compiled step: ten substeps of physics, reward, cost and observation, without Python's lock.
 
-They agree with safety-gymnasium's NumPy to the last bit or two.
+The physics is MuJoCo's C functions, those that ``mj_step`` is made of. Two things are gained over a
+loop in Python: threads that step different environments do not wait for each other, and sensors are
+computed once a step instead of ten times (nothing of the physics depends on them). The bits are
+those of ``mj_step``; the rest agrees with safety-gymnasium's NumPy to the last bit or two. Tests
+compare them.
+
+It is one file, for numba's cache does not see a change of a function that lies in another.
 """
 
 from __future__ import annotations
@@ -8,73 +14,199 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from handrail.envs.native.settings import LIDAR_BINS
+from handrail.envs.native.index import NOWHERE
+from handrail.envs.native.physics import (
+    ACCELERATION,
+    ACTUATION,
+    CHECK_ACC,
+    CHECK_POS,
+    CHECK_VEL,
+    CONSTRAINT,
+    COPY,
+    EULER,
+    FORWARD,
+    MATRIX,
+)
+from handrail.envs.native.settings import BOUNDARY, KINDS, LIDAR_BINS
+
+REWARD_CLIP = 10.0
+VASE_SPEED = 1e-4
+"""A vase that is faster than this, m/s, has been moved."""
+_BUTTON = KINDS.index("Button")
+
+
+@numba.njit(cache=True, nogil=True)
+def step(
+    index, rows, controls, ways, observations, parts, first, last
+):  # pragma: no cover - compiled
+    """Of the rows from ``first`` to ``last`` that are not idle.
+
+    Args:
+        index: an ``Index``.
+        rows: (N,) of ``ROW``.
+        controls: (N, 2).
+        ways: where all mocap bodies are at each substep, (N, S, 3) m.
+        observations: (N, O); written.
+        parts: the cost's, (N, P), in the order of ``PARTS``; written.
+    """
+    for i in range(first, last):
+        row = rows[i]
+        row.reward, row.cost = 0.0, 0.0
+        row.met = row.terminated = row.truncated = False
+        if row.idle:
+            continue
+        COPY(row.ctrl, controls[i].ctypes.data, controls.shape[1])
+        _substeps(row.model, row.data, row.mocap_pos, index.guides, ways[i])
+        row.steps += 1
+        row.truncated = row.steps >= index.horizon
+        xpos, axes, sensors = _seen(index, row)
+        if index.goal != NOWHERE:
+            _gain(index, row, xpos, sensors)
+        _costs(index, row, xpos, sensors, parts[i])
+        row.timer = max(0, row.timer - 1)
+        _observe(index, row, xpos, axes, sensors, observations[i])
+
+
+@numba.njit(cache=True, nogil=True)
+def look(index, row, observation):  # pragma: no cover - compiled
+    """The observation, (O,), of a row as its state is; written."""
+    xpos, axes, sensors = _seen(index, row)
+    _observe(index, row, xpos, axes, sensors, observation)
 
 
 @numba.njit(cache=True)
-def lidar(xpos, xmat, agent, bodies, ends, out, at, reach):  # pragma: no cover - compiled
-    """Each group's lidar, safety-gymnasium's "pseudo" one, into ``out`` from ``at`` on.
-
-    A bin reads 1 - distance / reach of the nearest object in its direction, and neighbouring bins
-    a part of it, by how near the object is to their edge.
+def _substeps(model, data, guides, many, ways):  # pragma: no cover - compiled
+    """A substep for each of ``ways``; at the end all that follows from the state, sensors too. The
+    integrator is Euler's.
 
     Args:
-        xpos, xmat: of all bodies, (N, 3) m and (N, 9).
-        agent: its body.
-        bodies: of all groups, one group after the other; -1 is the origin.
-        ends: of each group in ``bodies``.
-        reach: m.
+        model, data, guides: addresses of MjModel, MjData and ``mocap_pos``.
+        many: mocap bodies.
+        ways: where they all are at each substep, (S, 3) m.
     """
+    for k in range(len(ways)):
+        if k == 0 and not many:
+            # What follows from position and velocity is there, from the pass that ended a step.
+            ACTUATION(model, data)
+            ACCELERATION(model, data)
+            CONSTRAINT(model, data)
+        else:
+            for i in range(many):
+                COPY(guides + 24 * i, ways[k].ctypes.data, 3)
+            CHECK_POS(model, data)
+            CHECK_VEL(model, data)
+            FORWARD(model, data, 0, 1)
+        CHECK_ACC(model, data)
+        EULER(model, data)
+    FORWARD(model, data, 0, 0)
+
+
+@numba.njit(cache=True)
+def _seen(index, row):  # pragma: no cover - compiled
+    """Where all bodies are, (B, 3) m, the agent's axes, (9,), and what the sensors say."""
+    xpos, axes, sensors = np.empty((index.bodies, 3)), np.empty(9), np.empty(index.sensors)
+    COPY(xpos.ctypes.data, row.xpos, xpos.size)
+    COPY(axes.ctypes.data, row.xmat + 72 * index.agent, axes.size)
+    COPY(sensors.ctypes.data, row.sensordata, sensors.size)
+    return xpos, axes, sensors
+
+
+@numba.njit(cache=True)
+def _observe(index, row, xpos, axes, sensors, out):  # pragma: no cover - compiled
+    COPY(out.ctypes.data, sensors.ctypes.data, index.plain)
+    if index.car:
+        MATRIX(out[index.plain :].ctypes.data, sensors[index.plain :].ctypes.data)
+    _lidar(index, xpos, axes, out)
+    if row.timer and index.buttons_at != NOWHERE:  # just pressed: the buttons are off
+        out[index.buttons_at : index.buttons_at + LIDAR_BINS] = 0.0
+
+
+@numba.njit(cache=True)
+def _lidar(index, xpos, axes, out):  # pragma: no cover - compiled
+    """Each group's lidar, safety-gymnasium's "pseudo" one, into an observation.
+
+    A bin reads 1 - distance / range of the nearest object in its direction, and neighbouring bins a
+    part of it, by how near the object is to their edge.
+
+    Args:
+        xpos: of all bodies, (B, 3) m.
+        axes: the agent's, (9,).
+        out: (O,).
+    """
+    agent, bodies, ends = index.agent, index.lidar_bodies, index.lidar_ends
+    at, reach = index.lidar_at, index.lidar_range
     bins = LIDAR_BINS
     width = 2 * np.pi / bins
     x0, y0, z0 = xpos[agent, 0], xpos[agent, 1], xpos[agent, 2]
-    r = xmat[agent]
     begin = 0
     for g in range(len(ends)):
-        row = out[at + g * bins : at + (g + 1) * bins]
-        row[:] = 0.0
+        ring = out[at + g * bins : at + (g + 1) * bins]
+        ring[:] = 0.0
         for i in range(begin, ends[g]):
             x, y = -x0, -y0
             if bodies[i] >= 0:
                 x, y = xpos[bodies[i], 0] - x0, xpos[bodies[i], 1] - y0
             # Into the agent's frame; the object is taken to lie on the floor.
-            ego_x = x * r[0] + y * r[3] - z0 * r[6]
-            ego_y = x * r[1] + y * r[4] - z0 * r[7]
+            ego_x = x * axes[0] + y * axes[3] - z0 * axes[6]
+            ego_y = x * axes[1] + y * axes[4] - z0 * axes[7]
             near = max(0.0, reach - np.hypot(ego_x, ego_y)) / reach
             angle = np.arctan2(ego_y, ego_x) % (2 * np.pi)
             k = int(angle / width)
             part = (angle - width * k) / width
             k %= bins  # the remainder of a tiny negative angle is 2 pi itself
-            row[k] = max(row[k], near)
+            ring[k] = max(ring[k], near)
             up, down = (k + 1) % bins, (k - 1) % bins
-            row[up] = max(row[up], part * near)
-            row[down] = max(row[down], (1 - part) * near)
+            ring[up] = max(ring[up], part * near)
+            ring[down] = max(ring[down], (1 - part) * near)
         begin = ends[g]
 
 
 @numba.njit(cache=True)
-def touched(pairs, group, out):  # pragma: no cover - compiled
-    """How many contacts the agent has with each group of geoms.
-
-    Args:
-        pairs: of geoms in contact, (C, 2).
-        group: of each geom; 0 is the agent's, -1 those of no interest.
-        out: counts by group.
-    """
-    out[:] = 0
-    for i in range(len(pairs)):
-        a, b = pairs[i, 0], pairs[i, 1]
-        if a < 0 or b < 0:  # of a flexible body: there is none here
-            continue
-        a, b = group[a], group[b]
-        if a == 0 and b > 0:
-            out[b] += 1
-        elif b == 0 and a > 0:
-            out[a] += 1
+def distances(xpos, agent, box, goal):  # pragma: no cover - compiled
+    """0 and agent to goal, in the plane; with a box, agent to box and box to goal, in space. m"""
+    if box < 0:
+        return 0.0, _gap(xpos, agent, goal, 2)
+    return _gap(xpos, box, agent, 3), _gap(xpos, box, goal, 3)
 
 
 @numba.njit(cache=True)
-def inside(xpos, agent, bodies, radius):  # pragma: no cover - compiled
+def _gain(index, row, xpos, sensors):  # pragma: no cover - compiled
+    """Whether the goal was met, and the reward: metres gained towards it, and 1 for reaching it."""
+    box, goal = distances(xpos, index.agent, index.box, index.goal)
+    if index.kind == _BUTTON:
+        row.met = sensors[index.touch_buttons[row.button]] > 0
+    else:
+        row.met = goal <= index.goal_size
+    reward = (row.last_box - box) + (row.last_goal - goal) + row.met
+    row.reward = min(max(reward, -REWARD_CLIP), REWARD_CLIP)
+    row.last_box, row.last_goal = box, goal
+
+
+@numba.njit(cache=True)
+def _costs(index, row, xpos, sensors, parts):  # pragma: no cover - compiled
+    """The cost, 0 or 1, and its parts, in the order of ``PARTS``."""
+    x, y = abs(xpos[index.agent, 0]), abs(xpos[index.agent, 1])
+    wrong = fast = False
+    for i in range(len(index.touch_buttons)):
+        wrong |= i != row.button and sensors[index.touch_buttons[i]] > 0
+    velocity = np.empty(3)
+    for i in index.vases:
+        COPY(velocity.ctypes.data, row.qvel + 8 * i, 3)
+        fast |= np.sqrt(velocity[0] ** 2 + velocity[1] ** 2 + velocity[2] ** 2) >= VASE_SPEED
+    parts[0] = _inside(xpos, index.agent, index.hazards, index.hazard_size)
+    parts[1] = x > BOUNDARY or (y > BOUNDARY and index.walls == 4)
+    parts[2] = wrong and row.timer == 0
+    parts[3] = _touched(sensors, index.touch_vases)
+    parts[4] = fast
+    parts[5] = _touched(sensors, index.touch_pillars)
+    parts[6] = _touched(sensors, index.touch_gremlins)
+    for i in range(len(parts)):
+        parts[i] *= index.costly[i]
+    row.cost = parts.max()
+
+
+@numba.njit(cache=True)
+def _inside(xpos, agent, bodies, radius):  # pragma: no cover - compiled
     """Whether the agent is within ``radius`` of one of the bodies, in the plane.
 
     At the very edge safety-gymnasium's cost is 0 too, for it is the depth's sign.
@@ -87,15 +219,17 @@ def inside(xpos, agent, bodies, radius):  # pragma: no cover - compiled
 
 
 @numba.njit(cache=True)
-def gap(xpos, a, b, axes):  # pragma: no cover - compiled
+def _touched(sensors, which):  # pragma: no cover - compiled
+    found = False
+    for i in which:
+        found |= sensors[i] > 0
+    return found
+
+
+@numba.njit(cache=True)
+def _gap(xpos, a, b, axes):  # pragma: no cover - compiled
     """Distance of two bodies along the first ``axes`` axes, m."""
     total = 0.0
     for i in range(axes):
         total += (xpos[a, i] - xpos[b, i]) ** 2
     return np.sqrt(total)
-
-
-@numba.njit(cache=True)
-def speed(qvel, at):  # pragma: no cover - compiled
-    """Of a free body whose velocity begins at ``at``, m/s."""
-    return np.sqrt(qvel[at] ** 2 + qvel[at + 1] ** 2 + qvel[at + 2] ** 2)

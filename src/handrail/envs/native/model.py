@@ -3,6 +3,7 @@
 A model is compiled once for a task; :func:`place` moves its bodies to a layout, which gives the
 same model as compiling it there. Bodies stand in the order agent, movable objects, the gremlins'
 guides, fixed objects: contacts, and with them the last bits of the physics, follow that order.
+Sensors count the agent's contacts with buttons and with whatever costs when it is touched.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ SINK = 4e-5
 """How deep a vase of this size and density rests in the floor, m."""
 
 _FREE = ("vase", "push_box", "gremlin")
+_SOLID = ("vase", "pillar", "gremlin")
 _RGBA = {
     "goal": "0 1 0 .25", "button": "1 .5 0 1", "hazard": "0 0 1 .25", "pillar": ".5 .5 1 1",
     "circle": "0 1 0 .1", "sigwall": "1 1 0 .1", "vase": "0 1 1 1", "push_box": "1 1 0 1",
@@ -82,9 +84,14 @@ _DENSITY = {"Point": 1, "Car": 5}
 
 def mjcf(settings: Settings) -> str:
     """The model with every object at the origin."""
-    free, guides, fixed, welds = [], [], [], []
+    free, guides, fixed, welds, touch = [], [], [], [], []
     for group in settings.objects:
         for name in names(group):
+            if group.name == "button" or (group.costs and group.name in _SOLID):
+                touch.append(
+                    f'<contact name="touch_{name}" subtree1="agent" body2="{body(name)}" '
+                    'data="found"/>'
+                )
             if group.name == "gremlin":
                 free.append(_movable(f"{name}obj", group))
                 guides.append(_guide(f"{name}mocap", group))
@@ -128,6 +135,7 @@ def mjcf(settings: Settings) -> str:
     <velocimeter name="velocimeter" site="agent"/>
     <gyro name="gyro" site="agent"/>
     <magnetometer name="magnetometer" site="agent"/>{_SENSORS[settings.agent]}
+    {"".join(touch)}
   </sensor>
   <actuator>{_ACTUATORS[settings.agent]}
   </actuator>

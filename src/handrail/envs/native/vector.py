@@ -1,8 +1,11 @@
-"""Many episodes of a native task at once, on threads: MuJoCo's steps release Python's lock."""
+"""Many episodes of a native task at once, on threads that hold Python's lock for resets and goals
+alone."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,7 +13,12 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from handrail.envs.native.env import Layout, NativeEnv
+from handrail.envs.native.rows import Rows
 from handrail.machine import usable_cores
+
+PIECES = 4
+"""A thread's share of the environments comes in so many pieces: one that is done early, or is less
+disturbed, takes more of them."""
 
 
 class NativeVectorEnv(VectorEnv):
@@ -56,29 +64,32 @@ class NativeVectorEnv(VectorEnv):
         self.single_action_space = first.action_space
         self.observation_space = batch_space(first.observation_space, num_envs)
         self.action_space = batch_space(first.action_space, num_envs)
-        parts = np.array_split(np.arange(num_envs), min(num_envs, threads or len(usable_cores())))
-        self._parts = [part.tolist() for part in parts]
-        self._pool = ThreadPoolExecutor(len(parts)) if len(parts) > 1 else None
-        self._observations = np.empty(self.observation_space.shape or ())
-        self._rewards = np.zeros(num_envs)
-        self._terminated = np.zeros(num_envs, bool)
-        self._truncated = np.zeros(num_envs, bool)
-        self._infos: list[dict[str, Any]] = [{} for _ in range(num_envs)]
-        self._final: dict[int, tuple[np.ndarray, dict[str, Any]]] = {}
-        self._ended = np.zeros(num_envs, bool)
+        self._rows = Rows(first.index, num_envs)
+        for i, env in enumerate(self.envs):
+            env.lie_in(self._rows, i)
+        self._threads = min(num_envs, threads or len(usable_cores()))
+        pieces = 1 if self._threads == 1 else min(num_envs, PIECES * self._threads)
+        ends = np.linspace(0, num_envs, pieces + 1).astype(int).tolist()
+        self._pieces = list(pairwise(ends))
+        self._pool = ThreadPoolExecutor(max(1, self._threads - 1))  # starts none before it is used
+        self._final: dict[int, np.ndarray] = {}
 
-    def _each(self, work: Any) -> None:
-        """``work(i)`` for every environment, a thread for each part."""
+    def _share(self, work: Callable[[int, int], None]) -> None:
+        """``work(first, last)`` for every piece; a thread that is done takes the next one."""
+        left = iter(self._pieces)
 
-        def some(part: list[int]) -> None:
-            for i in part:
-                work(i)
+        def some() -> None:
+            for piece in left:
+                work(*piece)
 
-        if self._pool is None:
-            some(self._parts[0])
-        else:
-            for done in [self._pool.submit(some, part) for part in self._parts]:
-                done.result()
+        others = [self._pool.submit(some) for _ in range(self._threads - 1)]
+        try:
+            some()
+        finally:
+            begun = [other for other in others if not other.cancel()]  # do not wait for a late one
+            wait(begun)
+        for other in begun:
+            other.result()
 
     def reset(
         self,
@@ -93,68 +104,52 @@ class NativeVectorEnv(VectorEnv):
         if len(seeds) != n:
             raise ValueError(f"{len(seeds)} seeds for {n} environments")
 
-        def one(i: int) -> None:
-            self._observations[i] = self.envs[i].reset(seed=seeds[i], options=options)[0]
+        def begin(first: int, last: int) -> None:
+            for i in range(first, last):
+                self.envs[i].reset(seed=seeds[i], options=options)
 
-        self._each(one)
-        self._ended[:] = False
-        return self._observations.copy(), {}
+        self._share(begin)
+        self._rows.rows["idle"] = False
+        return self._rows.observations.copy(), {}
 
     def step(self, actions: np.ndarray):
+        rows = self._rows.rows
+        stepped = ~rows["idle"]
+        self._rows.prepare(actions, 0, self.num_envs)
         self._final.clear()
-
-        def one(i: int) -> None:
-            env = self.envs[i]
-            if self._ended[i] and self._mode == AutoresetMode.NEXT_STEP:
-                self._observations[i] = env.reset()[0]
-                self._rewards[i] = self._terminated[i] = self._truncated[i] = 0
-                self._infos[i] = {"cost": 0.0}
-                return
-            observation, self._rewards[i], self._terminated[i], self._truncated[i], info = env.step(
-                actions[i]
-            )
-            if self._mode == AutoresetMode.SAME_STEP and (
-                self._terminated[i] or self._truncated[i]
-            ):
-                self._final[i] = observation, info
-                observation = env.reset()[0]
-            self._observations[i], self._infos[i] = observation, info
-
-        self._each(one)
-        self._ended = self._terminated | self._truncated
-        infos = _table(self._infos)
-        if self._final:
-            who = np.zeros(self.num_envs, bool)
-            who[list(self._final)] = True
-            last = np.full(self.num_envs, None, object)
-            for i, (observation, _) in self._final.items():
-                last[i] = observation
-            own = [info if who[i] else {} for i, info in enumerate(self._infos)]
-            infos |= {"final_obs": last, "_final_obs": who}
-            infos |= {"final_info": _table(own), "_final_info": who}
-        return (
-            self._observations.copy(),
-            self._rewards.copy(),
-            self._terminated.copy(),
-            self._truncated.copy(),
-            infos,
+        self._share(self._advance)
+        reward, terminated, truncated = (
+            rows[name].copy() for name in ("reward", "terminated", "truncated")
         )
+        infos = self._rows.infos(np.ones(self.num_envs, bool), stepped)
+        if self._mode == AutoresetMode.NEXT_STEP:
+            rows["idle"] = terminated | truncated
+        elif self._final:
+            who = terminated | truncated
+            last = np.full(self.num_envs, None, object)
+            for i, observation in self._final.items():
+                last[i] = observation
+            infos |= {"final_obs": last, "_final_obs": who}
+            infos |= {"final_info": self._rows.infos(who, who), "_final_info": who}
+        return self._rows.observations.copy(), reward, terminated, truncated, infos
+
+    def _advance(self, first: int, last: int) -> None:
+        self._rows.step(first, last)
+        rows, same = self._rows.rows, self._mode == AutoresetMode.SAME_STEP
+        for i in range(first, last):
+            env = self.envs[i]
+            if rows["idle"][i]:
+                env.reset()
+                continue
+            env.arrive()
+            if same and (rows["terminated"][i] or rows["truncated"][i]):
+                self._final[i] = self._rows.observations[i].copy()
+                env.reset()
 
     def render(self) -> tuple[Any, ...] | None:
         return tuple(env.render() for env in self.envs) if self.render_mode else None
 
     def close_extras(self, **_: Any) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
+        self._pool.shutdown()
         for env in self.envs:
             env.close()
-
-
-def _table(infos: list[dict[str, Any]]) -> dict[str, Any]:
-    """Infos of environments as arrays, and beside each, as ``_name``, who has it."""
-    table: dict[str, Any] = {}
-    for name in dict.fromkeys(name for info in infos for name in info):
-        has = np.array([name in info for info in infos])
-        values = np.array([info.get(name, 0.0) for info in infos], float)
-        table[name], table[f"_{name}"] = (values > 0 if name == "goal_met" else values), has
-    return table
