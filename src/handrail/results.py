@@ -30,9 +30,9 @@ COLUMNS = (
     "normalised_return",
     "normalised_cost",
 )
-CURVE_COLUMNS = ("task", "method", "seed", "step", "return", "cost", "train_cost")
+CURVE_COLUMNS = ("task", "method", "seed", "step", "return", "cost", "train_cost", "multiplier")
 """Of learning curves: validation episodes at an environment step, and the cost of all training
-episodes up to it."""
+episodes up to it, and the cost's weight or multiplier that is in force then."""
 
 
 def append_row(
@@ -86,7 +86,7 @@ def append_curve(file: Path, run: Run, label: str) -> None:
     table = read_metrics(run.path)
     if "eval/return" not in table:
         return
-    names = ("eval/return", "eval/cost", "train/cumulative_cost")
+    names = ("eval/return", "eval/cost", "train/cumulative_cost", "cost_weight")
     rows = [
         {
             "task": run.settings["task"],
@@ -96,8 +96,9 @@ def append_curve(file: Path, run: Run, label: str) -> None:
             "return": f"{return_:.2f}",
             "cost": f"{cost:.3f}",
             "train_cost": f"{spent:.0f}",
+            "multiplier": f"{weight:.4g}",
         }
-        for step, return_, cost, spent in zip(
+        for step, return_, cost, spent, weight in zip(
             table["step"], *(table[name] for name in names), strict=True
         )
     ]
