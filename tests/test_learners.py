@@ -13,7 +13,7 @@ from plain import KEY, close, ensemble, gaussian, log_density, mlp, shaken
 
 from handrail import training
 from handrail.errors import HandrailError
-from handrail.learners import bc, iql, sac
+from handrail.learners import bc, bear_lagrangian, cpq, iql, sac
 from handrail.networks import Actor, Critic
 from handrail.policies import MLPPolicy
 from handrail.types import Batch, Draws, Step
@@ -363,8 +363,13 @@ def test_probe_cloning():
     np.testing.assert_allclose(bc.actor(state).mode(at), np.sin(at), atol=0.1)
 
 
-EVERY = [*LEARNERS, bc.learner(bc.BCSettings(hidden=(8, 8)))]
-every_learner = pytest.mark.parametrize("learner", EVERY, ids=[*NAMES, "bc"])
+EVERY = [
+    *LEARNERS,
+    bc.learner(bc.BCSettings(hidden=(8, 8))),
+    cpq.learner(cpq.CPQSettings(hidden=(8, 8)), probes.SPEC, 1.0),
+    bear_lagrangian.learner(bear_lagrangian.BEARSettings(hidden=(8, 8)), probes.SPEC, 1.0),
+]
+every_learner = pytest.mark.parametrize("learner", EVERY, ids=[*NAMES, "bc", "cpq", "bear-lag"])
 
 
 @every_learner
