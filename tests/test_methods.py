@@ -129,7 +129,10 @@ def test_a_file_of_settings_that_is_not_ours_is_told(old, new, line, tmp_path):
         (lambda: IQL(task="a", reward_unit=0.0), "reward unit is 0; it must be above 0"),
         (lambda: GOLD(task="a", reward_unit=float("nan")), "reward unit is nan"),
         (lambda: GOLD(task="a", backbone="ppo"), "backbone must be iql or cvpo, not 'ppo'"),
-        (lambda: IQL(task="a", multiplier="lagrangian"), "must be fixed, pid or adaptive-pid, not"),
+        (
+            lambda: IQL(task="a", multiplier="lagrangian"),
+            "must be fixed, gradient, pid or adaptive-pid, not",
+        ),
         (lambda: IQL(task="a", multiplier="pid", cost_limit=math.inf), "is inf; state one of 0 or"),
         (lambda: GOLD(task="a", backbone="cvpo", multiplier="pid"), "take --backbone iql"),
         (
@@ -174,7 +177,7 @@ def settings_classes() -> list[type]:
 
 # Names that say all, and the groups of settings.
 PLAIN = {"layers", "heads", "learning_rate", "discount", "hidden"}
-PLAIN |= {"bc", "dt", "iql", "cvpo", "sac", "online", "ramp", "guidance"}
+PLAIN |= {"bc", "dt", "iql", "cvpo", "sac", "online", "ramp", "guidance", "cpq", "bear", "vpa"}
 
 
 @pytest.mark.parametrize("cls", settings_classes(), ids=lambda cls: cls.__name__)

@@ -44,7 +44,9 @@ class PrealignmentSettings:
     batch: int = 128
     """Transitions in an update's batch (Marvel's code: 64)."""
     critic_rate: float = 1e-3
+    """Adam's of the reward critic (Marvel: the online learner's, 5e-4 to 1e-2 by task)."""
     cost_critic_rate: float = 1e-3
+    """Adam's of the cost critic (the same)."""
     tau: float = 0.005
     """Polyak rate of the targets, per update (Marvel)."""
     alpha: float = 0.0
