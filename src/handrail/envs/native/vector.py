@@ -4,7 +4,7 @@ alone."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -15,10 +15,6 @@ from gymnasium.vector.utils import batch_space
 from handrail.envs.native.env import Layout, NativeEnv
 from handrail.envs.native.rows import Rows
 from handrail.machine import usable_cores
-
-PIECES = 4
-"""A thread's share of the environments comes in so many pieces: one that is done early, or is less
-disturbed, takes more of them."""
 
 
 class NativeVectorEnv(VectorEnv):
@@ -67,29 +63,18 @@ class NativeVectorEnv(VectorEnv):
         self._rows = Rows(first.index, num_envs)
         for i, env in enumerate(self.envs):
             env.lie_in(self._rows, i)
-        self._threads = min(num_envs, threads or len(usable_cores()))
-        pieces = 1 if self._threads == 1 else min(num_envs, PIECES * self._threads)
-        ends = np.linspace(0, num_envs, pieces + 1).astype(int).tolist()
-        self._pieces = list(pairwise(ends))
-        self._pool = ThreadPoolExecutor(max(1, self._threads - 1))  # starts none before it is used
+        number = min(num_envs, threads or len(usable_cores()))
+        self._parts = list(pairwise(i * num_envs // number for i in range(number + 1)))
+        self._pool = ThreadPoolExecutor(number) if number > 1 else None
         self._final: dict[int, np.ndarray] = {}
 
     def _share(self, work: Callable[[int, int], None]) -> None:
-        """``work(first, last)`` for every piece; a thread that is done takes the next one."""
-        left = iter(self._pieces)
-
-        def some() -> None:
-            for piece in left:
-                work(*piece)
-
-        others = [self._pool.submit(some) for _ in range(self._threads - 1)]
-        try:
-            some()
-        finally:
-            begun = [other for other in others if not other.cancel()]  # do not wait for a late one
-            wait(begun)
-        for other in begun:
-            other.result()
+        """``work(first, last)``, a thread for each part."""
+        if self._pool is None:
+            work(*self._parts[0])
+        else:
+            for done in [self._pool.submit(work, *part) for part in self._parts]:
+                done.result()
 
     def reset(
         self,
@@ -150,6 +135,7 @@ class NativeVectorEnv(VectorEnv):
         return tuple(env.render() for env in self.envs) if self.render_mode else None
 
     def close_extras(self, **_: Any) -> None:
-        self._pool.shutdown()
+        if self._pool is not None:
+            self._pool.shutdown()
         for env in self.envs:
             env.close()
