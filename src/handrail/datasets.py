@@ -111,4 +111,4 @@ def apart(points: Float[np.ndarray, "N 2"], count: int) -> list[int]:
 
 def file_name(task: str, played: Episodes) -> str:
     """As DSRL names its files."""
-    return dsrl.file_name(task.partition("/")[2], max(e.cost for e in played), len(played))
+    return dsrl.file_name(task, max(e.cost for e in played), len(played))

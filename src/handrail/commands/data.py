@@ -1,17 +1,23 @@
-"""``handrail data check|convert``"""
+"""``handrail data check|convert|download``"""
 
 from __future__ import annotations
 
 import json as json_
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from handrail import envs
 from handrail.commands._cli import parse
-from handrail.data import sources
+from handrail.data import dsrl, hub, sources
 from handrail.errors import HandrailError
+from handrail.progress import Console
+
+_USAGE = (
+    "usage: handrail data check PATH | handrail data convert PATH --out PATH | "
+    "handrail data download TASK"
+)
 
 
 def main(argv: list[str]) -> None:
@@ -19,12 +25,12 @@ def main(argv: list[str]) -> None:
         parse(check, argv[1:], "data check")
     elif argv[:1] == ["convert"]:
         parse(convert, argv[1:], "data convert")
+    elif argv[:1] == ["download"]:
+        parse(download, argv[1:], "data download")
     elif argv[:1] in (["-h"], ["--help"]):
-        print("usage: handrail data check PATH | handrail data convert PATH --out PATH")
+        print(_USAGE)
     else:
-        raise HandrailError(
-            "usage: handrail data check PATH | handrail data convert PATH --out PATH"
-        )
+        raise HandrailError(_USAGE)
 
 
 def check(path: Positional[Path], task: str | None = None, json: bool = False) -> None:
@@ -73,3 +79,30 @@ def convert(
     spec = envs.make(task).spec_ if task else None
     episodes = sources.convert(path, out, format, spec)
     print(f"{out}: {len(episodes)} episodes, {episodes.steps} steps ({format})")
+
+
+def download(
+    task: Annotated[Positional[str], arg(metavar="TASK")],
+    out: Path = Path("."),
+    url: str = hub.URL,
+    sha256: str | None = None,
+) -> None:
+    """Fetch DSRL's data set of a task from the data hub, and check it.
+
+    Args:
+        task: suite/Name, or gym/HalfCheetahVelocity and the like.
+        out: the directory to write to; the file keeps DSRL's name.
+        url: of the directory on the hub: a mirror, or where it has moved to.
+        sha256: what the file's sum must be; by default what the hub announces, where it does.
+    """
+    known = dsrl.sets().get(task)
+    if known is None:
+        raise HandrailError(f"DSRL has no set of {task}; it has: {', '.join(dsrl.sets())}")
+    file = out / known.file
+    with Console().interruptible() as console:
+        found, sure = hub.download(f"{url.rstrip('/')}/{known.file}", file, sha256, console)
+    problems = sources.inspect(file)["problems"]
+    if problems:
+        raise HandrailError(f"{file}: {problems[0]}; `handrail data check` says more")
+    told = "as it should be" if sure else "the hub announces none to compare it with"
+    print(f"{file}: sound; sha256 {found}, {told}")

@@ -13,8 +13,8 @@ from importlib import resources
 class DataSet:
     """What DSRL says of one of its sets; returns and costs are undiscounted sums of an episode."""
 
-    name: str
-    """Of its task, without suite."""
+    task: str
+    """By our name."""
     horizon: int
     trajectories: int
     returns: tuple[float, float]
@@ -25,7 +25,7 @@ class DataSet:
     @property
     def file(self) -> str:
         """What DSRL calls the file."""
-        return file_name(self.name, self.cost, self.trajectories)
+        return file_name(self.task, self.cost, self.trajectories)
 
     def normalised_return(self, return_: float) -> float:
         """0 at the set's least return, 1 at its largest."""
@@ -39,7 +39,7 @@ def sets() -> dict[str, DataSet]:
     file = resources.files("handrail") / "assets" / "published" / "dsrl.toml"
     read = tomllib.loads(file.read_text(encoding="utf-8"))
     return {
-        f"{suite}/{name}": DataSet(name, **{**values, "returns": tuple(values["returns"])})
+        (task := f"{suite}/{name}"): DataSet(task, **values | {"returns": tuple(values["returns"])})
         for suite, tasks in read.items()
         for name, values in tasks.items()
     }
@@ -51,6 +51,9 @@ def normalised_cost(cost: float, cost_limit: float) -> float:
     return (cost + epsilon) / (cost_limit + epsilon)
 
 
-def file_name(name: str, cost: float, trajectories: int) -> str:
-    """Safety<Task>-v0-<largest cost>-<trajectories>.hdf5"""
-    return f"Safety{name}-v0-{round(cost)}-{trajectories}.hdf5"
+def file_name(task: str, cost: float, trajectories: int) -> str:
+    """Safety<Task>-v0-<largest cost>-<trajectories>.hdf5; of Safety-Gymnasium's tasks the name ends
+    in Gymnasium, and the velocity tasks are v1."""
+    suite, _, name = task.partition("/")
+    kind = {"native": "Gymnasium-v0", "gym": "Gymnasium-v1"}.get(suite, "-v0")
+    return f"Safety{name}{kind}-{round(cost)}-{trajectories}.hdf5"
