@@ -6,6 +6,7 @@ import warnings
 
 import gymnasium
 
+from handrail.envs import velocity
 from handrail.envs.cmdp import CMDP, Task
 from handrail.errors import HandrailError
 
@@ -14,8 +15,8 @@ _COST_LIMIT = 25.0
 
 
 def tasks() -> list[Task]:
-    """None by name: every registered id is a task, as ``gym/ID``."""
-    return []
+    """The velocity tasks; besides, every registered id is a task, as ``gym/ID``."""
+    return velocity.tasks()
 
 
 def make(name: str, pictures: bool = False) -> CMDP:
@@ -24,6 +25,9 @@ def make(name: str, pictures: bool = False) -> CMDP:
     Raises:
         HandrailError: the id is not registered, cannot be built, or has no time limit.
     """
+    known = next((task for task in velocity.tasks() if task.name == name), None)
+    if known is not None:
+        return CMDP(velocity.make(name, pictures), known)
     identifier = name.removeprefix("gym/")
     try:
         with warnings.catch_warnings():
