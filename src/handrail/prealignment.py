@@ -39,7 +39,7 @@ from handrail.types import Batch, Metrics, Spec
 class PrealignmentSettings:
     """Settings of the pre-alignment; discount and sizes are the learners'."""
 
-    updates: int = 10_000
+    updates: int = 5_000
     """Gradient updates (Marvel's code: 20,000)."""
     batch: int = 128
     """Transitions in an update's batch (Marvel's code: 64)."""

@@ -42,8 +42,8 @@ class CPQSettings:
     beta: float = 0.05
     """Weight of the KL in the auto-encoder's loss (Marvel: 0.5, with which the KL tells nothing
     where the data's actions spread less than 0.35 in a state)."""
-    actions: int = 10
-    """Actions of the policy in each state, among which are those unlike the data's (Marvel)."""
+    actions: int = 4
+    """Actions of the policy in each state, among which are those unlike the data's (Marvel: 10)."""
     quantile: float = 0.95
     """Part of the data's actions whose KL is below that of an action unlike the data's (Marvel and
     OSRL: 0.75, of the policy's own actions)."""
@@ -62,8 +62,8 @@ class CPQSettings:
     400, 400)."""
     batch: int = 256
     """Transitions of one update (Marvel: 512)."""
-    updates: int = 20_000
-    """Gradient updates in all (Marvel: 100,000)."""
+    updates: int = 3_000
+    """Gradient updates in all (Marvel: 100,000). More may be worse: docs/offline-learners.md."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
