@@ -170,8 +170,11 @@ class Relearn(FromOffline):
 
 @dataclass(frozen=True, kw_only=True)
 class WSRL(WarmStart):
-    """Warm-start RL (Zhou et al. 2024, arXiv 2412.07762): the offline policy acts, and nothing is
-    learnt, until replay holds ``start`` steps of it; then fine-tuning with no offline data."""
+    """Warm-start RL: Warm Start after some steps in which the offline policy acts.
+
+    Nothing is learnt until replay holds ``start`` steps of it; no offline data is kept (Zhou et al.
+    2024, arXiv 2412.07762).
+    """
 
     name = "wsrl"
     shown = "WSRL"
@@ -182,8 +185,10 @@ class WSRL(WarmStart):
 
 @dataclass(frozen=True, kw_only=True)
 class SO2(FromOffline):
-    """SO2 (Zhang et al. 2024, arXiv 2312.07685): Warm Start with noise on the targets' actions and
-    several steps of the critics for each of the policy."""
+    """SO2: Warm Start with noise on the targets' actions and more steps of the critics.
+
+    Zhang et al. 2024, arXiv 2312.07685. Each step of the critics has a batch of its own.
+    """
 
     name = "so2"
     shown = "SO2"
@@ -204,8 +209,10 @@ class SO2(FromOffline):
 
 @dataclass(frozen=True, kw_only=True)
 class JSRL(FromOffline):
-    """Jump-start RL (Uchendu et al. 2023, arXiv 2204.02372): the offline policy acts for the first
-    steps of an episode, ever fewer; the student begins untrained."""
+    """Jump-start RL: the offline policy acts first in an episode, ever more briefly.
+
+    The student begins untrained (Uchendu et al. 2023, arXiv 2204.02372).
+    """
 
     name = "jsrl"
     shown = "JSRL"
@@ -225,8 +232,10 @@ class JSRL(FromOffline):
 
 @dataclass(frozen=True, kw_only=True)
 class PEX(FromOffline):
-    """Policy expansion: the offline policy stays, a new one is learnt beside it, and the critics
-    choose which of the two acts."""
+    """Policy expansion: a new policy beside the offline one, the critics choose who acts.
+
+    Zhang, Xu, Yu 2023, arXiv 2302.00935; ``handrail.expansion``.
+    """
 
     name = "pex"
     shown = "PEX"

@@ -192,7 +192,7 @@ class CVPO(InUnits, OnlineMethod):
 
 @dataclass(frozen=True, kw_only=True)
 class SACLag(ShapedOnline):
-    """SAC-Lagrangian from scratch: a critic of the cost, and a multiplier that holds the limit."""
+    """SAC-Lagrangian from scratch: a cost critic, and a multiplier that holds the limit."""
 
     name = "sac-lag"
     cost_weight: float = 0.0
