@@ -118,17 +118,16 @@ def _train(method: Method, run: Run) -> None:
 
 
 _KINDS = {
-    "BC": "guide",
-    "DT": "guide",
-    "IQL": "scratch",
-    "IQL (demos)": "scratch",
-    "CVPO": "scratch",
+    **dict.fromkeys(("BC", "DT", "CPQ", "BEAR-Lag"), "guide"),
+    **dict.fromkeys(("IQL", "IQL (demos)", "CVPO", "SAC-Lag"), "scratch"),
 }
+_INSIDE = ("guide", "offline")
+"""Runs that others begin with, where they are kept inside those."""
 
 
 def draw(paths: list[Path], out: Path) -> list[Path]:
     """Draw complete runs of one task: learning curves, and the reward-cost plane with the guides
-    that are inside them; returns the files.
+    and offline policies that are inside them; returns the files.
 
     Raises:
         HandrailError: a run is not complete, or the runs are of different tasks.
@@ -138,7 +137,7 @@ def draw(paths: list[Path], out: Path) -> list[Path]:
     curves: dict[str, list[Path]] = {}
     points: dict[str, list[tuple[float, float]]] = {}
     tasks, limit = set(), 0.0
-    for path in [*paths, *(p / "guide" for p in paths if (p / "guide").is_dir())]:
+    for path in [*paths, *(p / name for p in paths for name in _INSIDE if (p / name).is_dir())]:
         summary = Run.open(path).summary()
         if summary is None:
             raise HandrailError(f"{path} is not complete; `handrail resume {path}`")
