@@ -69,7 +69,7 @@ ROWS = [
     result(OWN, GOLD, 0, 3.0, 1.25),
 ]
 CURVES = [
-    dict(zip(CURVE_COLUMNS, (CIRCLE, method, seed, step, return_, cost, 7), strict=True))
+    dict(zip(CURVE_COLUMNS, (CIRCLE, method, seed, step, return_, cost, 7, ""), strict=True))
     for method, seed, points in [
         ("CVPO", 0, [(100, 90.0, 4.0), (200, 310.0, 5.0), (300, 290.0, 6.0)]),
         ("CVPO", 1, [(100, 110.0, 4.0), (200, 290.0, 5.0), (300, 310.0, 8.0)]),
