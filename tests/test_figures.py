@@ -41,7 +41,7 @@ def test_a_method_keeps_its_colour():
     twice = colours(["iql", "iql, no guide"])
     assert twice["iql"] == VERMILLION != twice["iql, no guide"]
     many = colours([f"x{i}" for i in range(10)])
-    assert set(list(many.values())[:8]) == set(PALETTE)
+    assert set(list(many.values())[:9]) == set(PALETTE)
 
 
 def test_curves_are_means_with_bands_over_the_common_steps(make_run, tmp_path):

@@ -18,14 +18,18 @@ from handrail import cli, envs
 from handrail.demonstrations import expert_path
 from handrail.envs.native.paths import follow
 from handrail.errors import HandrailError
-from handrail.page import paper
+from handrail.page import papers
 from handrail.page.guide_quality import guide_quality, pairs, rank_correlation, same_order
+from handrail.page.judged import judged
 from handrail.page.measured import CURVE_COLUMNS, read_curves, read_results
 from handrail.page.over_tasks import over_tasks
-from handrail.page.panels import TaskCurves, TaskPoints, TaskWays, Way, curves, planes, ways
-from handrail.page.sections import overview, steps_to_reach, tasks_in_detail, times, write
+from handrail.page.panels import TaskPoints, TaskWays, Way, planes, ways
+from handrail.page.paper import Figures, PaperTask, cost_limit, tasks
+from handrail.page.sections import overview, tasks_in_detail, times, write
 from handrail.page.sources import Sources
-from handrail.page.trajectories import newest, trajectories
+from handrail.page.step_panels import TaskCurves, curves
+from handrail.page.steps_to_reach import steps_to_reach
+from handrail.page.trajectories import trajectories
 from handrail.policy_files import load_policy
 from handrail.results import COLUMNS
 
@@ -69,7 +73,7 @@ ROWS = [
     result(OWN, GOLD, 0, 3.0, 1.25),
 ]
 CURVES = [
-    dict(zip(CURVE_COLUMNS, (CIRCLE, method, seed, step, return_, cost, 7), strict=True))
+    dict(zip(CURVE_COLUMNS, (CIRCLE, method, seed, step, return_, cost, 7, ""), strict=True))
     for method, seed, points in [
         ("CVPO", 0, [(100, 90.0, 4.0), (200, 310.0, 5.0), (300, 290.0, 6.0)]),
         ("CVPO", 1, [(100, 110.0, 4.0), (200, 290.0, 5.0), (300, 310.0, 8.0)]),
@@ -93,7 +97,9 @@ def curves_file(tmp_path) -> Path:
 
 @pytest.fixture
 def sources(results_file, curves_file, tmp_path) -> Sources:
-    return Sources(read_results(results_file), read_curves(curves_file), tmp_path / "results.md")
+    return Sources(
+        papers.GOLD, read_results(results_file), read_curves(curves_file), tmp_path / "results.md"
+    )
 
 
 def row_of(text: str, *first: str) -> list[str]:
@@ -109,28 +115,28 @@ def row_of(text: str, *first: str) -> list[str]:
 
 def test_the_papers_table_is_whole():
     methods = {"BC", "DT", "IQL", "CVPO", "GOLD (BC-IQL)", "GOLD (DT-CVPO)", GOLD}
-    assert len(paper.gold()) == 9
-    assert all(set(task.methods) == methods for task in paper.gold().values())
-    assert paper.gold()[CIRCLE].methods["DT"] == paper.Figures(450.3, 40.4)
-    assert paper.gold()["metadrive/Waymo"].methods[GOLD] == paper.Figures(143.69, 1.15, 0.73)
-    limits = {task: paper.cost_limit(task) for task in paper.gold()}
+    known = papers.GOLD.tasks
+    assert len(known) == 9
+    assert all(set(task.methods) == methods for task in known.values())
+    assert known[CIRCLE].methods["DT"] == Figures(450.3, 40.4)
+    assert known["metadrive/Waymo"].methods[GOLD] == Figures(143.69, 1.15, 0.73)
+    limits = {task: cost_limit(task) for task in known}
     assert (limits[CIRCLE], limits[GATHER], limits[GOAL]) == (10.0, 0.5, 10.0)
     assert all(limits[task] for task in limits if not task.startswith("metadrive/"))
 
 
 def test_scores_are_0_at_the_papers_cvpo_and_1_at_its_gold():
-    got = paper.gold()[CIRCLE].scores(np.array([502.5, 688.3, 595.4, 316.7]))
+    got = papers.GOLD.scale.scores(CIRCLE, np.array([502.5, 688.3, 595.4, 316.7]))
     np.testing.assert_allclose(got, [0, 1, 0.5, -1])
 
 
 @pytest.mark.parametrize("ahead", [8.0, 9.0])
-def test_no_score_where_the_papers_gold_is_not_ahead(ahead):
-    task = paper.PaperTask(
-        "Odd", {"CVPO": paper.Figures(ahead, 1.0), GOLD: paper.Figures(8.0, 1.0)}
-    )
-    assert task.unit is None
-    with pytest.raises(ValueError, match="Odd has no scale"):
-        task.scores(np.array([1.0]))
+def test_no_score_where_the_papers_gold_is_not_ahead(ahead, monkeypatch):
+    task = PaperTask("Odd", {"CVPO": Figures(ahead, 1.0), GOLD: Figures(8.0, 1.0)})
+    monkeypatch.setitem(tasks("gold"), "gym/odd", task)
+    assert papers.GOLD.scale.unit("gym/odd") is None
+    with pytest.raises(ValueError, match="gym/odd has no scale: not in the paper"):
+        papers.GOLD.scale.scores("gym/odd", np.array([1.0]))
 
 
 # -- the tables ----------------------------------------------------------------------------------
@@ -200,7 +206,10 @@ def test_over_tasks_by_hand(sources):
 def test_intervals_over_tasks_come_with_two_seeds(tmp_path):
     rows = [row for row in ROWS if row["task"] == CIRCLE]
     sources = Sources(
-        read_results(write_csv(tmp_path / "r.csv", COLUMNS, rows)), {}, tmp_path / "r.md"
+        papers.GOLD,
+        read_results(write_csv(tmp_path / "r.csv", COLUMNS, rows)),
+        {},
+        tmp_path / "r.md",
     )
     text = over_tasks(sources)
     low, high = (600 - 502.5) / 185.8, (700 - 502.5) / 185.8
@@ -214,13 +223,13 @@ def test_the_largest_part_without_a_gap_is_compared(tmp_path):
     """Goal has no CVPO: two tasks x three methods are more than three x two."""
     rows = [*ROWS, *(result(GOAL, method, 0, 30.0, 5.0) for method in ("BC", GOLD))]
     read = read_results(write_csv(tmp_path / "r.csv", COLUMNS, rows))
-    text = over_tasks(Sources(read, {}, tmp_path / "r.md"))
+    text = over_tasks(Sources(papers.GOLD, read, {}, tmp_path / "r.md"))
     assert "Tasks: Car-Circle and Car-Gather;" in text
     assert "not all of their cells have been run: Point-Goal." in re.sub(r"\s+", " ", text)
     # Without Gather's CVPO too: three tasks x two methods.
     rows = [row for row in rows if (row["task"], row["method"]) != (GATHER, "CVPO")]
     read = read_results(write_csv(tmp_path / "r.csv", COLUMNS, rows))
-    text = over_tasks(Sources(read, {}, tmp_path / "r.md"))
+    text = over_tasks(Sources(papers.GOLD, read, {}, tmp_path / "r.md"))
     assert "Tasks: Car-Circle, Car-Gather and Point-Goal;" in text
     assert "not all of their cells have been run: CVPO." in re.sub(r"\s+", " ", text)
 
@@ -228,7 +237,7 @@ def test_the_largest_part_without_a_gap_is_compared(tmp_path):
 def test_nothing_is_said_over_tasks_before_gold_has_run(tmp_path):
     rows = [row for row in ROWS if row["method"] != GOLD]
     read = read_results(write_csv(tmp_path / "r.csv", COLUMNS, rows))
-    assert over_tasks(Sources(read, {}, tmp_path / "r.md")) == ""
+    assert over_tasks(Sources(papers.GOLD, read, {}, tmp_path / "r.md")) == ""
 
 
 # -- curves --------------------------------------------------------------------------------------
@@ -386,8 +395,10 @@ def test_the_runs_that_were_judged_last_are_taken(tmp_path):
                      ("gold-dt-iql-0-00000000", 6), ("gold-dt-iql-1-33333333", 9)]:  # fmt: skip
         student(tmp_path, GOAL, GOLD, name, "expert", at)
     (tmp_path / "native-PointGoal1-gold" / "bc-0-44444444").mkdir()  # not judged yet
-    assert newest(tmp_path) == {
-        (GOAL, GOLD): tmp_path / "native-PointGoal1-gold" / "gold-dt-iql-0-22222222"
+    runs = tmp_path / "native-PointGoal1-gold"
+    assert judged(tmp_path) == {
+        (GOAL, GOLD, 0): runs / "gold-dt-iql-0-22222222",
+        (GOAL, GOLD, 1): runs / "gold-dt-iql-1-33333333",
     }
 
 
@@ -475,7 +486,7 @@ def test_what_is_not_there_is_told_in_a_line(results_file, tmp_path, capfd, opti
 def test_a_page_of_one_row_and_of_curves_of_a_cell_that_is_not_judged(tmp_path, curves_file):
     rows = write_csv(tmp_path / "one.csv", COLUMNS, [result(OWN, "mine", 0, 3.0, 1.25)])
     page = tmp_path / "page.md"
-    write(Sources(read_results(rows), read_curves(curves_file), page))
+    write(Sources(papers.GOLD, read_results(rows), read_curves(curves_file), page))
     text = page.read_text()
     heads = row_of(text, "task", "limit")
     assert heads[-1] == "mine"

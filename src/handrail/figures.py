@@ -1,7 +1,8 @@
 """Figures from runs: learning curves, and the reward-cost plane of GOLD's Fig. 1.
 
 A method has one colour in every figure, from the palette of Okabe and Ito, which readers with any
-colour vision can tell apart; a brown stands for its yellow, which is faint as a line on white.
+colour vision can tell apart; a brown stands for its yellow, which is faint as a line on white. A
+ninth, grey, is like some of them to some eyes: CPQ's, whose marker and kind of line differ too.
 Figures are objects of their own: pyplot's global state, and any setting of a notebook around it,
 stay untouched.
 """
@@ -24,17 +25,23 @@ if TYPE_CHECKING:
 
 BLUE, VERMILLION, ORANGE, GREEN = "#0072B2", "#D55E00", "#E69F00", "#009E73"
 PURPLE, SKY, BLACK, BROWN = "#CC79A7", "#56B4E9", "#000000", "#7A4B1E"
-PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BLACK, BROWN)
-PREFERRED = {  # by how a label begins, the first that fits; no two rows of GOLD's table share one
+GREY = "#999999"
+PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BLACK, BROWN, GREY)
+PREFERRED = {  # by how a label begins, the first that fits; none twice on a page of results
     "gold (bc": SKY,
     "gold (dt-cvpo": BROWN,
     "iql (demos)": GREEN,
     "bc": PURPLE,
     **dict.fromkeys(("gold", "student", "marvel"), BLUE),
     **dict.fromkeys(("guide", "dt"), ORANGE),
-    **dict.fromkeys(("scratch", "iql"), VERMILLION),
-    **dict.fromkeys(("cvpo", "cpq"), BLACK),
-    **dict.fromkeys(("sac-lag", "bear-lag"), BROWN),
+    **dict.fromkeys(("scratch", "from scratch", "iql"), VERMILLION),
+    "warm start": ORANGE,
+    "wsrl": SKY,
+    "re-learn q": GREEN,
+    "jsrl": PURPLE,
+    **dict.fromkeys(("cvpo", "so2"), BLACK),
+    **dict.fromkeys(("sac-lag", "bear-lag", "pex"), BROWN),
+    "cpq": GREY,
 }
 MARKERS = {"guide": "D", "student": "*", "scratch": "s"}
 

@@ -9,8 +9,11 @@ from tyro.conf import Positional, arg
 
 from handrail.commands._cli import parse
 from handrail.errors import HandrailError
+from handrail.page.guide_quality import guide_quality
 from handrail.page.measured import read_curves, read_results
-from handrail.page.sections import Sources, write
+from handrail.page.papers import of
+from handrail.page.sections import write
+from handrail.page.sources import Sources
 
 
 def main(argv: list[str]) -> None:
@@ -24,21 +27,31 @@ def results(
     guides: Path | None = None,
     runs: Path | None = None,
 ) -> None:
-    """Write GOLD's Table I as measured, beside the paper's, as a Markdown page with figures.
+    """Write a table as measured, beside what is published of it, as a Markdown page with figures.
 
-    The same files give the same page, byte for byte.
+    Which paper's it is, GOLD's or Marvel's, the methods tell. The same files give the same page,
+    byte for byte.
 
     Args:
-        table: results of ``handrail table gold`` (CSV).
+        table: results of ``handrail table gold`` or ``handrail table marvel`` (CSV).
         out: the page; its figures go to figures/ beside it.
         curves: learning curves of the same runs (CSV); without them the page has none.
-        guides: results of ``handrail table guides`` (CSV): a section sets guides beside students.
-        runs: directory of the table (its --out): two students' episodes are drawn from there.
+        guides: of GOLD: results of ``handrail table guides`` (CSV), to set guides beside students.
+        runs: directory of the table (its --out): of GOLD two students' episodes are drawn from
+            there, of Marvel it has the rank correlations of the critics.
     """
+    results = read_results(table)
+    paper = of(results)
     if runs is not None and not runs.is_dir():
-        raise HandrailError(f"{runs}: no such directory; name the --out of `handrail table gold`")
+        name = f"name the --out of `handrail table {paper.name}`"
+        raise HandrailError(f"{runs}: no such directory; {name}")
+    if guides is not None and guide_quality not in paper.sections:
+        raise HandrailError(
+            f"{table} is of {paper.title}, whose page has no guides; leave out --guides"
+        )
     sources = Sources(
-        read_results(table),
+        paper,
+        results,
         read_curves(curves) if curves else {},
         out,
         read_results(guides) if guides else {},

@@ -1,5 +1,6 @@
-"""The page of results: GOLD's Table I as it was measured here, beside the paper's.
+"""Pages of results: a paper's table as it was measured here, beside what is published.
 
-``measured`` reads what ``handrail table`` wrote, ``paper`` is the published table, ``sections``
-are the parts of the page, ``panels`` its figures.
+``measured`` reads what ``handrail table`` wrote, ``papers`` is what the pages differ in, ``paper``
+the published figures. The parts of a page are functions of its ``sources``; ``sections`` has those
+that all pages share, and writes them. ``panels``, ``step_panels`` and ``rank_panels`` are figures.
 """

@@ -57,7 +57,7 @@ def guide_quality(sources: Sources) -> str:
         gains = [s.return_ - g.return_ for s, g in zip(pair.student, pair.guide, strict=True)]
         cells = zip(pair.labels, (pair.guide, pair.student), strict=True)
         told = [text for label, runs in cells for text in (label, _told(pair.task, runs))]
-        row = [paper.label(pair.task), *told, with_interval(gains, 1, strong=False)]
+        row = [sources.paper.label(pair.task), *told, with_interval(gains, 1, strong=False)]
         rows.append([*row, str(len(gains))])
     _draw(sources, found)
     made = commits(run.commit for pair in found for run in (*pair.guide, *pair.student))
@@ -98,7 +98,7 @@ def _draw(sources: Sources, found: Sequence[Pair]) -> None:
             for p in found
             if p.task == task
         ]
-        shown.append(panels.TaskWays(paper.label(task), paper.cost_limit(task), ways))
+        shown.append(panels.TaskWays(sources.paper.label(task), paper.cost_limit(task), ways))
     panels.ways(shown, sources.figure("guides"))
 
 

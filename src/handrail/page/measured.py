@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from handrail.errors import HandrailError
+from handrail.offline_methods import CPQ, BEARLag
 from handrail.results import CURVE_COLUMNS, read_rows
 
 
@@ -37,15 +39,21 @@ class Result:
     """Of all training episodes together; None where a method does not act in the simulator."""
     wall_seconds: float
     commit: str
-    guide_apart: bool
-    """Its guide was fitted by a run of its own, whose time is not in ``wall_seconds``."""
+    begun_apart: bool
+    """What it begins with, a guide or an offline policy, was fitted by a run of its own, whose time
+    is not in ``wall_seconds``."""
+    normalised_return: float | None
+    """0 and 1 at the least and largest return of DSRL's data set; None where it has none."""
+    normalised_cost: float | None
+    """1 at the limit that the run was judged by."""
 
 
 Results = Mapping[tuple[str, str], tuple[Result, ...]]
 """By task and method; seeds rise."""
 
 Curve = Mapping[str, Float[np.ndarray, " E"]]
-"""``step``, ``return`` and ``cost`` at each evaluation of a run; steps rise."""
+"""``step``, ``return``, ``cost``, ``train_cost`` and ``multiplier`` at each evaluation of a run;
+steps rise. The last two are NaN where a run has none."""
 
 Curves = Mapping[tuple[str, str], tuple[Curve, ...]]
 """By task and method; one of each seed, seeds rise."""
@@ -69,12 +77,19 @@ def read_results(file: Path) -> Results:
             cost=of.number("cost"),
             cost_max=of.number("cost_max"),
             violation_rate=of.number("violation_rate"),
-            training_cost=of.number("cumulative_cost") if row["cumulative_cost"] else None,
+            training_cost=of.optional("cumulative_cost"),
             wall_seconds=of.number("wall_seconds"),
             commit=row["commit"],
-            guide_apart="guide" in of.settings(),
+            begun_apart=_begun_apart(of.settings()),
+            normalised_return=of.optional("normalised_return"),
+            normalised_cost=of.optional("normalised_cost"),
         )
     return {cell: tuple(of[seed] for seed in sorted(of)) for cell, of in cells.items()}
+
+
+def _begun_apart(settings: Mapping[str, Any]) -> bool:
+    fits = (CPQ.name, BEARLag.name)
+    return "guide" in settings or settings.get("offline", CPQ.name) not in fits
 
 
 def read_curves(file: Path) -> Curves:
@@ -83,19 +98,23 @@ def read_curves(file: Path) -> Curves:
     Raises:
         HandrailError: there is no file, it is another table, has no rows, or a value is no number.
     """
-    cells: dict[tuple[str, str], dict[int, dict[int, tuple[float, float]]]] = {}
+    cells: dict[tuple[str, str], dict[int, dict[int, list[float]]]] = {}
     for where, row in _rows(file, lambda: _read_curve_rows(file)):
         of = _Fields(where, row)
         seeds = cells.setdefault((row["task"], row["method"]), {})
         points = seeds.setdefault(of.whole("seed"), {})
-        points[of.whole("step")] = of.number("return"), of.number("cost")
+        step = of.whole("step")
+        points[step] = [of.number("return"), of.number("cost")]
+        spare = [of.optional(column) for column in ("train_cost", "multiplier")]
+        points[step] += [math.nan if value is None else value for value in spare]
     return {cell: tuple(_curve(of[seed]) for seed in sorted(of)) for cell, of in cells.items()}
 
 
-def _curve(points: Mapping[int, tuple[float, float]]) -> Curve:
+def _curve(points: Mapping[int, Sequence[float]]) -> Curve:
     steps = sorted(points)
     values = np.array([points[step] for step in steps], np.float64)
-    return {"step": np.array(steps, np.float64), "return": values[:, 0], "cost": values[:, 1]}
+    names = ("return", "cost", "train_cost", "multiplier")
+    return {"step": np.array(steps, np.float64), **dict(zip(names, values.T, strict=True))}
 
 
 def _read_curve_rows(file: Path) -> list[dict[str, str]]:
@@ -137,6 +156,10 @@ class _Fields:
         if not math.isfinite(value):
             raise self._wrong(column, "number")
         return value
+
+    def optional(self, column: str) -> float | None:
+        """None where the cell is empty."""
+        return self.number(column) if self.row[column] else None
 
     def whole(self, column: str) -> int:
         try:

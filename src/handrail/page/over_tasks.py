@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from handrail.page import paper
-from handrail.page.sources import OWN, Sources
+from handrail.page.sources import Sources
 from handrail.page.words import listed, number, paragraphs, table
 from handrail.stats import iqm, probability_of_improvement, stratified_bootstrap
 
@@ -19,26 +19,26 @@ def over_tasks(sources: Sources) -> str:
     methods, tasks = _block(sources)
     if not tasks:
         return ""
-    scales = {task: paper.gold()[task] for task in tasks}
-    mine = [sources.returns(task, OWN) for task in tasks], _over_limits(sources, tasks, OWN)
+    own, scale = sources.paper.own, sources.paper.scale
+    mine = [sources.returns(task, own) for task in tasks], _over_limits(sources, tasks, own)
     rows = []
     for method in methods:
         returns = [sources.returns(task, method) for task in tasks]
         costs = _over_limits(sources, tasks, method)
-        scores = [scales[t].scores(r) for t, r in zip(tasks, returns, strict=True)]
+        scores = [scale.scores(t, r) for t, r in zip(tasks, returns, strict=True)]
         within = sum(paper.within(task, sources.costs(task, method).mean()) for task in tasks)
         row = [method, _over_seeds(scores, iqm), _over_seeds(costs, np.mean)]
         row.append(f"{within} of {len(tasks)}")
         for ours, other, sign in ((mine[0], returns, 1), (mine[1], costs, -1)):
-            row.append("" if method == OWN else _improvement(ours, other, sign))
+            row.append("" if method == own else _improvement(ours, other, sign))
         rows.append(row)
-    units = "; ".join(f"{scale.label} {scale.unit:g}" for scale in scales.values())
+    units = "; ".join(f"{sources.paper.label(task)} {scale.unit(task):g}" for task in tasks)
     return paragraphs(
         "## Over tasks",
-        "Returns are scaled so that 0 is the paper's CVPO on the task and 1 its GOLD (DT-IQL); "
+        f"Returns are scaled so that {scale.told}; "
         f"the return between the two: {units}. The score is the interquartile mean over tasks and "
         "seeds, the cost the plain mean of cost / limit (an interquartile mean would drop the "
-        f"worst quarter, which a limit is about). The last columns: how likely a run of {OWN} "
+        f"worst quarter, which a limit is about). The last columns: how likely a run of {own} "
         "earns more, or costs less, than a run of the method on the same task; 50% is even. In "
         "brackets 95% intervals, from seeds drawn anew within each task (Agarwal et al., arXiv "
         "2108.13264); they are too narrow where seeds are few, and none is given where a cell "
@@ -49,41 +49,41 @@ def over_tasks(sources: Sources) -> str:
 
 
 def _block(sources: Sources) -> tuple[list[str], list[str]]:
-    """The methods and tasks, OWN among them, that hold the most cells without a gap."""
-    fit = [t for t in sources.tasks if _comparable(t) and (t, OWN) in sources.results]
+    """The methods and tasks, the paper's own among them, that hold the most cells without a gap."""
+    own = sources.paper.own
+    fit = [t for t in sources.has_run([own]) if _comparable(sources, t)]
     others = [m for m in sources.methods if any((t, m) in sources.results for t in fit)]
-    others = [m for m in others if m != OWN]
-    most: tuple[list[str], list[str]] = [OWN], fit
+    others = [m for m in others if m != own]
+    most: tuple[list[str], list[str]] = [own], fit
     for count in range(1, len(others) + 1):
         for chosen in itertools.combinations(others, count):
             tasks = [t for t in fit if all((t, m) in sources.results for m in chosen)]
             if len(tasks) * (count + 1) >= len(most[0]) * len(most[1]):
-                most = [m for m in sources.methods if m in (*chosen, OWN)], tasks
+                most = [m for m in sources.methods if m in (*chosen, own)], tasks
     return most
 
 
-def _comparable(task: str) -> bool:
-    published = paper.gold().get(task)
-    return bool(published and published.unit and paper.cost_limit(task))
+def _comparable(sources: Sources, task: str) -> bool:
+    return bool(sources.paper.scale.unit(task) and paper.cost_limit(task))
 
 
 def _left_out(sources: Sources, methods: list[str], tasks: list[str]) -> str:
     """Which tasks it is over, and what was run and yet is not in it."""
-    run = set(sources.results)
+    run, label = set(sources.results), sources.paper.label
     others = [t for t in sources.tasks if t not in tasks and any(t == of for of, _ in run)]
     gaps = [m for m in sources.methods if m not in methods and any(m == of for _, of in run)]
-    gaps += [paper.label(task) for task in others if _comparable(task)]
-    odd = [paper.label(task) for task in others if not _comparable(task)]
+    gaps += [label(task) for task in others if _comparable(sources, task)]
+    odd = [label(task) for task in others if not _comparable(sources, task)]
     text = [
-        f"Tasks: {listed(map(paper.label, tasks))}; with these methods they are the largest part "
+        f"Tasks: {listed(map(label, tasks))}; with these methods they are the largest part "
         "of the table that has no gap."
     ]
     if gaps:
         text.append(f"Left out, as not all of their cells have been run: {listed(gaps)}.")
     if odd:
         text.append(
-            f"Left out, as the score is undefined (not in the paper, {OWN} not ahead of CVPO in "
-            f"it, or no limit to divide by): {listed(odd)}."
+            f"Left out, as the score is undefined ({sources.paper.scale.undefined}, or no limit to "
+            f"divide by): {listed(odd)}."
         )
     return " ".join(text)
 

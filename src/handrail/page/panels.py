@@ -1,4 +1,4 @@
-"""The page's figures: learning curves and reward-cost planes of all tasks, in small panels."""
+"""The page's figures in the reward-cost plane, and what all its figures of small panels share."""
 
 from __future__ import annotations
 
@@ -18,29 +18,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 4
-HIGHEST = 5.0
-"""Cost panels end here, in cost limits, where a method's mean cost exceeds it."""
-
-_FIRST = "GOLD (DT-IQL)"
 _GREY = "#555555"
 _APART = 18
 """Points from mark to mark that leave room for an arrow."""
-_MARKERS = {"BC": "D", "DT": "D", "IQL": "s", "CVPO": "s", "IQL (demos)": "^", _FIRST: "*"}
-
-
-Curve = tuple[Float[np.ndarray, " S"], Float[np.ndarray, "R S"], Float[np.ndarray, "R S"]]
-"""Environment steps, and at each the return and the cost of every seed."""
-
-
-@dataclass(frozen=True)
-class TaskCurves:
-    """What a task's two panels show."""
-
-    title: str
-    cost_limit: float | None
-    methods: Mapping[str, Curve]
-    levels: Mapping[str, tuple[float, float]]
-    """Return and cost of methods that do not act in the simulator."""
+_OWN = "*"
+"""Marks a paper's own method, which stands out."""
+_MARKERS = {
+    **dict.fromkeys(("BC", "DT", "CPQ"), "D"),
+    **dict.fromkeys(("IQL", "CVPO", "From Scratch"), "s"),
+    "IQL (demos)": "^",
+    **dict.fromkeys(("GOLD (DT-IQL)", "Marvel"), _OWN),
+}
 
 
 @dataclass(frozen=True)
@@ -76,82 +64,6 @@ class TaskWays:
 _Shown = TypeVar("_Shown", TaskPoints, TaskWays)
 
 
-def curves(tasks: Sequence[TaskCurves], methods: Sequence[str], path: Path) -> Figure:
-    """Return above cost of each task over environment steps, as in GOLD's Fig. 2.
-
-    Lines are means over seeds, bands reach from the lowest seed to the highest; dotted lines are
-    the levels of methods that do not act in the simulator.
-
-    Args:
-        tasks: in the order of the panels.
-        methods: all that the figure shows, in the legend's order.
-        path: of the file to write.
-    """
-    from matplotlib.lines import Line2D
-    from matplotlib.ticker import EngFormatter
-
-    colour = colours(methods)
-    with styled() as new:
-        rows, columns = _grid(len(tasks))
-        figure = new((max(2.7 * columns, 6.5), 3.9 * rows + 0.6))
-        panels = figure.subplots(2 * rows, columns, squeeze=False)
-        for axes in panels.flat:
-            axes.set_visible(False)
-        for i, task in enumerate(tasks):
-            row, column = divmod(i, columns)
-            above, below = panels[2 * row][column], panels[2 * row + 1][column]
-            for which, axes in enumerate((above, below)):
-                axes.set_visible(True)
-                for method, (steps, *values) in task.methods.items():
-                    _line(axes, steps, values[which], colour[method], method == _FIRST)
-                for method, level in task.levels.items():
-                    axes.axhline(level[which], color=colour[method], ls=":", lw=1.6)
-                axes.margins(x=0.02)
-                axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-                _round_ticks(axes)
-            _cost_axis(below, task.cost_limit)
-            above.set_title(task.title)
-            above.tick_params(labelbottom=False)
-            below.set_xlabel("environment steps")
-            if column == 0:
-                above.set_ylabel("return")
-                below.set_ylabel("cost")
-        acting = {method for task in tasks for method in task.methods}
-        handles = [
-            Line2D([], [], color=colour[m], lw=2, ls="-" if m in acting else ":", label=m)
-            for m in methods
-        ]
-        figure.legend(handles=handles, loc="outside upper center", ncols=min(4, len(handles)))
-        save(figure, path)
-    return figure
-
-
-def _line(axes: Axes, steps, values: Float[np.ndarray, "R S"], colour: str, first: bool) -> None:
-    order, width, alpha = (4, 2.2, 0.2) if first else (3, 1.5, 0.1)
-    dot = "o" if len(steps) == 1 else None
-    mean = values.mean(axis=0)
-    axes.plot(steps, mean, color=colour, lw=width, marker=dot, zorder=order)
-    if len(values) > 1:
-        low, high = values.min(axis=0), values.max(axis=0)
-        axes.fill_between(steps, low, high, color=colour, alpha=alpha, lw=0, zorder=order - 2)
-
-
-def _round_ticks(axes: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-
-
-def _cost_axis(axes: Axes, limit: float | None) -> None:
-    top = axes.get_ylim()[1]
-    if limit:  # a limit of 0 gives no scale
-        top = min(max(top, 1.5 * limit), HIGHEST * limit)
-    axes.set_ylim(0, top)
-    if limit is not None:
-        draw_limit(axes, limit, in_title=True)
-
-
 def planes(tasks: Sequence[TaskPoints], methods: Sequence[str], path: Path) -> Figure:
     """Where each method stands between return and cost, a panel a task; what lies within the limit
     is shaded. Large points are means over seeds, small ones the seeds.
@@ -170,18 +82,18 @@ def planes(tasks: Sequence[TaskPoints], methods: Sequence[str], path: Path) -> F
             axes.plot(returns, costs, "o", color=colour[method], ms=3, alpha=0.45, mew=0)
             axes.plot(
                 returns.mean(), costs.mean(), _MARKERS.get(method, "o"), color=colour[method],
-                ms=14 if method == _FIRST else 8, mec="white", mew=1, label=method,
-                zorder=6 if method == _FIRST else 5,
+                ms=14 if stands_out(method) else 8, mec="white", mew=1, label=method,
+                zorder=6 if stands_out(method) else 5,
             )  # fmt: skip
 
     with styled() as new:
-        rows, columns = _grid(len(tasks))
+        rows, columns = grid(len(tasks))
         figure = new((max(2.7 * columns, 6.5), 2.7 * rows + 0.6))
         _reward_cost(figure, tasks, show)
         handles = [
             Line2D(
                 [], [], color=colour[m], marker=_MARKERS.get(m, "o"), ls="", mec="white",
-                ms=12 if m == _FIRST else 8, label=m,
+                ms=12 if stands_out(m) else 8, label=m,
             )
             for m in methods
         ]  # fmt: skip
@@ -196,7 +108,7 @@ def _reward_cost(
     figure: Figure, tasks: Sequence[_Shown], show: Callable[[Axes, _Shown], None]
 ) -> None:
     """A reward-cost panel for each task, with what ``show`` puts there and the limit."""
-    rows, columns = _grid(len(tasks))
+    rows, columns = grid(len(tasks))
     panels = figure.subplots(rows, columns, squeeze=False)
     for axes in panels.flat[len(tasks) :]:
         axes.set_visible(False)
@@ -209,7 +121,7 @@ def _reward_cost(
             axes.axhspan(-top, task.cost_limit, color=FEASIBLE, lw=0, zorder=0)
             draw_limit(axes, task.cost_limit, in_title=True)
         axes.set_title(task.title)
-        _round_ticks(axes)
+        round_ticks(axes)
         if i + columns >= len(tasks):
             axes.set_xlabel("return of an episode")
         if i % columns == 0:
@@ -234,7 +146,7 @@ def ways(tasks: Sequence[TaskWays], path: Path) -> Figure:
             _marks(axes, way, colour[way.kind])
 
     with styled() as new:
-        rows, columns = _grid(len(tasks))
+        rows, columns = grid(len(tasks))
         figure = new((max(2.7 * columns, 6.5), 2.7 * rows + 0.9))
         _reward_cost(figure, tasks, show)
         handles = [
@@ -276,7 +188,18 @@ def _arrow(axes: Axes, way: Way, colour: str) -> None:
     )  # fmt: skip
 
 
-def _grid(tasks: int) -> tuple[int, int]:
+def stands_out(method: str) -> bool:
+    return _MARKERS.get(method) == _OWN
+
+
+def round_ticks(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+
+
+def grid(tasks: int) -> tuple[int, int]:
     """Rows and columns: as few rows as can be, and these of about the same length."""
     rows = math.ceil(tasks / COLUMNS)
     return rows, math.ceil(tasks / rows)

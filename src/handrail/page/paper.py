@@ -1,20 +1,21 @@
-"""The published table that results stand beside, and the scale that it gives each task."""
+"""A paper whose table is measured anew: its figures, and what its page differs in from others'."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from handrail import envs
 
-ZERO, ONE = "CVPO", "GOLD (DT-IQL)"
-"""The methods whose published returns are scores 0 and 1."""
+if TYPE_CHECKING:
+    from handrail.page.sources import Sources
 
 
 @dataclass(frozen=True)
@@ -25,42 +26,109 @@ class Figures:
     cost: float
     success: float | None = None
 
+    @property
+    def told(self) -> str:
+        success = "" if self.success is None else f", {self.success:.0%} succeed"
+        return f"{_as_printed(self.return_)} / {_as_printed(self.cost)}{success}"
+
+
+@dataclass(frozen=True)
+class Above:
+    """All that is known of a mean return is what it exceeds."""
+
+    return_: float
+
+    @property
+    def told(self) -> str:
+        return f"above {self.return_:g}"
+
 
 @dataclass(frozen=True)
 class PaperTask:
     label: str
     """The paper's name of the task."""
-    methods: Mapping[str, Figures]
+    methods: Mapping[str, Figures | Above]
+    qc_correlation: tuple[float, float] | None = None
+    """Rank correlation of Q_c before and after pre-alignment."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What makes returns of different tasks comparable, as scores."""
+
+    ends: Callable[[str], tuple[float, float] | None]
+    """Task -> the returns of the scores 0 and 1, rising; None where there are none."""
+    told: str
+    """What the two are."""
+    undefined: str
+    """Of which tasks there are none."""
+
+    def unit(self, task: str) -> float | None:
+        """The return between scores 0 and 1."""
+        ends = self.ends(task)
+        return None if ends is None else ends[1] - ends[0]
+
+    def scores(self, task: str, returns: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """
+        Raises:
+            ValueError: the task has no scale.
+        """
+        ends = self.ends(task)
+        if ends is None:
+            raise ValueError(f"{task} has no scale: {self.undefined}")
+        return (returns - ends[0]) / (ends[1] - ends[0])
+
+
+@dataclass(frozen=True)
+class Paper:
+    """All that a paper's page differs in from another's."""
+
+    name: str
+    """Of the shipped table, and of the file of published figures."""
+    title: str
+    own: str
+    """The paper's own method."""
+    methods: tuple[str, ...]
+    """That are set side by side, in this order; no other paper's."""
+    variants: tuple[str, ...]
+    """Of these methods: they stand in tables of their own, and in no figure."""
+    note: str
+    """What to know of the first table: its limits, and what is not in it."""
+    published: str
+    """Heads the column of published figures."""
+    caveat: str
+    """Of the published figures."""
+    beginning: str
+    """What a method may begin with, that a run of its own fitted."""
+    scale: Scale
+    sections: tuple[Callable[[Sources], str], ...]
 
     @property
-    def unit(self) -> float | None:
-        """The return between scores 0 and 1; None where the paper's GOLD is not ahead of its CVPO,
-        so that a score would not rise with the return."""
-        unit = self.methods[ONE].return_ - self.methods[ZERO].return_
-        return unit if unit > 0 else None
+    def tasks(self) -> Mapping[str, PaperTask]:
+        return tasks(self.name)
 
-    def scores(self, returns: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-        """Returns -> scores: 0 as the paper's CVPO, 1 as its GOLD (DT-IQL).
-
-        Raises:
-            ValueError: the task has no unit.
-        """
-        if self.unit is None:
-            raise ValueError(f"{self.label} has no scale: in the paper {ONE} is not ahead")
-        return (returns - self.methods[ZERO].return_) / self.unit
+    def label(self, task: str) -> str:
+        """The paper's name of the task, or else our own."""
+        return self.tasks[task].label if task in self.tasks else f"`{task}`"
 
 
 @cache
-def gold() -> dict[str, PaperTask]:
-    """Table I of GOLD by our names of its tasks, in the paper's order."""
-    file = resources.files("handrail") / "assets" / "published" / "gold.toml"
+def tasks(name: str) -> dict[str, PaperTask]:
+    """The published tasks of the paper by our names of them, in the paper's order."""
+    file = resources.files("handrail") / "assets" / "published" / f"{name}.toml"
     read = tomllib.loads(file.read_text(encoding="utf-8"))
-    tasks = {}
-    for name, task in read.items():
-        label = task.pop("label")
-        methods = {m: Figures(f["return"], f["cost"], f.get("success")) for m, f in task.items()}
-        tasks[name] = PaperTask(label, methods)
-    return tasks
+    found = {}
+    for task, values in read.items():
+        label, ranks = values.pop("label"), values.pop("qc_correlation", None)
+        methods = {method: _figures(of) for method, of in values.items()}
+        found[task] = PaperTask(label, methods, None if ranks is None else tuple(ranks))
+    return found
+
+
+def _figures(of: Mapping[str, float]) -> Figures | Above:
+    if "above" in of:
+        return Above(of["above"])
+    return Figures(of["return"], of["cost"], of.get("success"))
 
 
 @cache
@@ -69,18 +137,19 @@ def cost_limit(task: str) -> float | None:
     return next((known.cost_limit for known in envs.tasks() if known.name == task), None)
 
 
-def within(task: str, cost: float) -> bool:
-    """Whether a mean cost keeps the task's limit; not where the limit is unknown."""
+def within(task: str, cost: float, slack: float = 1.0) -> bool:
+    """Whether a mean cost keeps the task's limit, times ``slack``; not where the limit is
+    unknown."""
     limit = cost_limit(task)
-    return limit is not None and cost <= limit
-
-
-def label(task: str) -> str:
-    """The paper's name of the task, or else our own."""
-    return gold()[task].label if task in gold() else f"`{task}`"
+    return limit is not None and cost <= slack * limit
 
 
 def cost_places(task: str) -> int:
     """Decimals of a cost: two where a limit is about one step's."""
     limit = cost_limit(task)
     return 1 if limit is not None and limit >= 2 else 2
+
+
+def _as_printed(x: float) -> str:
+    """With one decimal at least, as in the paper."""
+    return max(f"{x:.1f}", f"{x:g}", key=len)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
-from handrail.page import paper
 from handrail.page.measured import Curves, Result, Results
-
-OWN = "GOLD (DT-IQL)"
-SCRATCH = ("IQL", "CVPO")
-METHODS = ("BC", "DT", "IQL", "IQL (demos)", "CVPO", "GOLD (BC-IQL)", "GOLD (DT-CVPO)", OWN)
+from handrail.page.paper import Paper, within
+from handrail.page.words import mean
 
 
 @dataclass(frozen=True)
 class Sources:
     """What the page is made from, and where it will lie."""
 
+    paper: Paper
     results: Results
     curves: Curves
     """Empty where none were given."""
@@ -33,12 +31,18 @@ class Sources:
     @property
     def tasks(self) -> list[str]:
         """The paper's, in its order, then others that were run."""
-        return _ordered(paper.gold(), (task for task, _ in [*self.results, *self.curves]))
+        return _ordered(self.paper.tasks, (task for task, _ in [*self.results, *self.curves]))
 
     @property
     def methods(self) -> list[str]:
-        """The table's, in its order, then others that were run."""
-        return _ordered(METHODS, (method for _, method in [*self.results, *self.curves]))
+        """Those set side by side: the paper's, in its order, then others that were run."""
+        return [m for m in self.every_method if m not in self.paper.variants]
+
+    @property
+    def every_method(self) -> list[str]:
+        """And, after the paper's own, the variants of them."""
+        known = (*self.paper.methods, *self.paper.variants)
+        return _ordered(known, (method for _, method in [*self.results, *self.curves]))
 
     def runs_of(self, method: str) -> list[Result]:
         """Of all tasks and seeds."""
@@ -52,14 +56,22 @@ class Sources:
         """One a seed; none where the cell was not run."""
         return np.array([run.cost for run in self.results.get((task, method), ())])
 
+    def training_cost(self, task: str, method: str) -> float | None:
+        """Mean over seeds; None where the cell was not run, or a seed has none."""
+        return mean([run.training_cost for run in self.results.get((task, method), ())])
+
     def best(self, task: str) -> str | None:
         """The method that earns most of those whose mean cost is within the limit."""
         kept = [
             m
             for m in self.methods
-            if (task, m) in self.results and paper.within(task, self.costs(task, m).mean())
+            if (task, m) in self.results and within(task, self.costs(task, m).mean())
         ]
         return max(kept, key=lambda m: self.returns(task, m).mean(), default=None)
+
+    def has_run(self, methods: Sequence[str]) -> list[str]:
+        """The tasks on which all these methods have been run."""
+        return [t for t in self.tasks if all((t, m) in self.results for m in methods)]
 
     def figure(self, name: str) -> Path:
         """The file of a figure, beside the page."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from handrail import envs
 from handrail.figures import save, styled
-from handrail.page import paper
-from handrail.page.sources import OWN, Sources
+from handrail.page.judged import judged
+from handrail.page.sources import Sources
 from handrail.page.words import listed, paragraphs
 from handrail.policy_files import load_policy
-from handrail.storage import read_json
 
-STUDENTS = ("GOLD (BC-IQL)", OWN)
+STUDENTS = ("GOLD (BC-IQL)", "GOLD (DT-IQL)")
 """From left to right, as in the paper."""
 FIRST = "native/CarButton1-gold"
 """The paper's task; where it has not been run, another."""
@@ -23,7 +20,8 @@ EPISODES = (1000, 1001)
 
 
 def trajectories(sources: Sources) -> str:
-    runs = newest(sources.runs) if sources.runs is not None else {}
+    found = judged(sources.runs) if sources.runs is not None else {}
+    runs = {(task, method): run for (task, method, seed), run in found.items() if seed == SEED}
     tasks = [FIRST, *sources.tasks, *(task for task, _ in runs)]
     native = [task for task in tasks if task.startswith("native/")]
     task = next((t for t in native if all((t, s) in runs for s in STUDENTS)), None)
@@ -49,24 +47,9 @@ def trajectories(sources: Sources) -> str:
     return paragraphs(
         "## Trajectories",
         sources.shown("trajectories", f"Two episodes of {listed(STUDENTS)}, seen from above"),
-        f"{paper.label(task)} (m), students of training seed {SEED}, their first two evaluation "
-        "episodes. The path begins at the black dot and goes from light to dark, red where it "
-        "costs; a star is a goal met or a button pressed. Objects stand where they did at the "
-        "start; thin lines are the ways of those that move, green discs the first eight goals. "
+        f"{sources.paper.label(task)} (m), students of training seed {SEED}, their first two "
+        "evaluation episodes. The path begins at the black dot and goes from light to dark, red "
+        "where it costs; a star is a goal met or a button pressed. Objects stand where they did at "
+        "the start; thin lines are the ways of those that move, green discs the first eight goals. "
         f"{'. '.join(told)}.",
     )
-
-
-def newest(table: Path) -> dict[tuple[str, str], Path]:
-    """The runs of training seed ``SEED`` that have been judged, by task and method; of several
-    (settings change) the one that was judged last.
-
-    Args:
-        table: the directory that a table was made in.
-    """
-    runs = table.glob(f"*/*-{SEED}-????????/evaluation.json")  # METHOD-SEED-DIGEST
-    found = {}
-    for file in sorted(runs, key=lambda file: file.stat().st_mtime_ns):
-        report = read_json(file)
-        found[report["task"], report["method"]] = file.parent
-    return found

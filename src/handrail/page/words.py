@@ -24,13 +24,19 @@ def bold(text: str, strong: bool = True) -> str:
     return f"**{text}**" if strong else text
 
 
-def as_printed(x: float) -> str:
-    """With one decimal at least, as in the paper."""
-    return max(f"{x:.1f}", f"{x:g}", key=len)
+def number(x: float, places: int, sign: str = "") -> str:
+    """``sign``: + where a plus is to be written too."""
+    return f"{round(float(x), places) + 0.0:{sign},.{places}f}"  # + 0.0: no minus before a zero
 
 
-def number(x: float, places: int) -> str:
-    return f"{round(float(x), places) + 0.0:,.{places}f}"  # + 0.0: no minus before a zero
+def told(x: float | None, places: int, sign: str = "") -> str:
+    return "unknown" if x is None else number(x, places, sign)
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """None where there is no value, or one of them is not known."""
+    known = [x for x in values if x is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None
 
 
 def listed(names: Iterable[str]) -> str:

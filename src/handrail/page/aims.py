@@ -1,0 +1,117 @@
+"""The part of the page that sets a paper's own method against what it is to reach."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from handrail.page import paper
+from handrail.page.sources import Sources
+from handrail.page.words import bold, listed, number, paragraphs, table
+from handrail.stats import stratified_bootstrap
+
+SCRATCH = "From Scratch"
+SLACK = 1.1
+"""Of the limit, that a cost at the end may reach."""
+
+_HEADS = (
+    "task",
+    "best or tied return within the limit",
+    f"cost / limit at most {SLACK:g}",
+    f"training costs less than {SCRATCH}",
+)
+_Judged = tuple[bool | None, str]
+"""Whether an aim is met, None where it is not known yet; and what tells so."""
+
+
+def aims(sources: Sources) -> str:
+    own = sources.paper.own
+    rows, met = [], []
+    for task in sources.tasks:
+        judged = [judge(sources, task) for judge in (_return, _cost, _training)]
+        met.append([reached for reached, _ in judged])
+        rows.append([sources.paper.label(task), *(_told(*aim) for aim in judged)])
+    counts = []
+    for of in zip(*met, strict=True):
+        known = [reached for reached in of if reached is not None]
+        counts.append(bold(f"{sum(known)} of {len(known)}"))
+    text = [
+        f"What {own} is to reach on every task. Tied: the 95% bootstrap interval of the difference "
+        "of the two means holds 0, which few seeds make easy; the mean cost over seeds is held "
+        "to the limit itself there. Behind each verdict what it follows from: returns; cost / "
+        f"limit; thousands of cost of all training episodes, {own}'s and {SCRATCH}'s."
+    ]
+    if gaps := _gaps(sources):
+        text.append(
+            f"Judged against fewer than all other methods, as not all have been run: {gaps}."
+        )
+    return paragraphs(
+        "## Aims",
+        table(_HEADS, [*rows, ["met on", *counts]], "llll"),
+        " ".join(text),
+    )
+
+
+def _told(reached: bool | None, why: str) -> str:
+    if reached is None:
+        return why
+    return f"{'yes' if reached else bold('no')}: {why}"
+
+
+def _return(sources: Sources, task: str) -> _Judged:
+    own, best = sources.paper.own, sources.best(task)
+    if (task, own) not in sources.results:
+        return None, "not run"
+    mine = sources.returns(task, own)
+    told = number(mine.mean(), 1)
+    if paper.cost_limit(task) is None:
+        return None, "limit unknown"
+    if best is None or not paper.within(task, sources.costs(task, own).mean()):
+        return False, f"{told} above the limit"
+    if best == own:
+        others = [m for m in sources.methods if m != own and (task, m) in sources.results]
+        return (True, f"{told}, the best") if others else (None, "nothing to compare with")
+    theirs = sources.returns(task, best)
+    tied = _tied(mine, theirs)
+    return (
+        tied,
+        f"{told}{', tied with' if tied else ' against'} {number(theirs.mean(), 1)} of {best}",
+    )
+
+
+def _tied(mine: np.ndarray, theirs: np.ndarray) -> bool:
+    def difference(drawn: np.ndarray, axis: int) -> np.ndarray:
+        one, other = np.split(drawn, [len(mine)], axis=axis)
+        return one.mean(axis=axis) - other.mean(axis=axis)
+
+    low, high = stratified_bootstrap([mine, theirs], difference)
+    return low <= 0 <= high
+
+
+def _cost(sources: Sources, task: str) -> _Judged:
+    if (task, sources.paper.own) not in sources.results:
+        return None, "not run"
+    limit, cost = paper.cost_limit(task), sources.costs(task, sources.paper.own).mean()
+    if not limit:
+        return None, "no limit to divide by"
+    return paper.within(task, cost, SLACK), number(cost / limit, 2)
+
+
+def _training(sources: Sources, task: str) -> _Judged:
+    spent = [sources.training_cost(task, method) for method in (sources.paper.own, SCRATCH)]
+    known = [cost for cost in spent if cost is not None]
+    if len(known) < len(spent):
+        return None, "not run"
+    mine, theirs = known
+    sign = "<" if mine < theirs else "≥"
+    return mine < theirs, f"{number(mine / 1000, 1)} {sign} {number(theirs / 1000, 1)}"
+
+
+def _gaps(sources: Sources) -> str:
+    """Where the return was judged against a part of the other methods, and how many those are."""
+    own, others = sources.paper.own, [m for m in sources.methods if m != sources.paper.own]
+    told = []
+    for task in sources.has_run([own]):
+        run = sum((task, m) in sources.results for m in others)
+        if run < len(others):
+            told.append(f"{sources.paper.label(task)} ({run} of {len(others)})")
+    return listed(told) if told else ""

@@ -1,0 +1,58 @@
+"""The part of the page that tells how many steps guidance saves."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from handrail.page import paper, step_panels
+from handrail.page.over_steps import curve
+from handrail.page.sources import Sources
+from handrail.page.words import number, paragraphs, table
+
+SCRATCH = ("IQL", "CVPO")
+
+
+def steps_to_reach(sources: Sources) -> str:
+    gold = [m for m in sources.methods if m.startswith("GOLD")]
+    rows = []
+    for task in sources.tasks:
+        known = {m: c for m in SCRATCH if (c := curve(sources, task, m)) is not None}
+        if not known:
+            continue
+        scratch = max(known, key=lambda m: known[m][1].mean(axis=0)[-1])
+        steps, returns, costs = known[scratch]
+        goal, cost = returns.mean(axis=0)[-1], costs.mean(axis=0)[-1]
+        own = float(steps[np.argmax(returns.mean(axis=0) >= goal)])
+        places, saved = paper.cost_places(task), ""
+        to_beat = f"{scratch}: {number(goal, 1)} / {number(cost, places)}"
+        row = [sources.paper.label(task), to_beat, f"{own:,.0f}"]
+        for method in gold:
+            found = curve(sources, task, method)
+            if found is None:
+                row.append("no curve")
+            elif (there := _reached(found, goal)) is None:
+                row.append(f"not in {found[0][-1]:,.0f}")
+            else:
+                row.append(f"{there[0]:,.0f} ({number(there[1], places)})")
+                saved = f"{own - there[0]:,.0f}" if method == sources.paper.own else saved
+        rows.append([*row, saved])
+    if not rows:
+        return ""
+    heads = ["task", "best from scratch: return / cost at its end", "there after", *gold]
+    return paragraphs(
+        "## Steps to reach the best method from scratch",
+        "Environment steps at the first evaluation whose mean return over seeds is no less than "
+        "what the better of IQL and CVPO from scratch has at its last one; in brackets the mean "
+        "cost there. GOLD begins with demonstrations, whose steps, and updates on them, are not "
+        "counted.",
+        table([*heads, f"{sources.paper.own} saves"], rows, "ll" + "r" * (len(gold) + 2)),
+    )
+
+
+def _reached(found: step_panels.Curve, goal: float) -> tuple[float, float] | None:
+    """Steps and mean cost where the mean return is first at the goal."""
+    steps, returns, costs = found
+    there = np.flatnonzero(returns.mean(axis=0) >= goal)
+    if not there.size:
+        return None
+    return float(steps[there[0]]), float(costs[:, there[0]].mean())
