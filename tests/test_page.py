@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
+from made_up import result, row_of, write_csv
 
 from handrail import cli, envs
 from handrail.demonstrations import expert_path
@@ -37,26 +37,6 @@ CIRCLE, GATHER, GOAL, OWN = (
     "bullet/CarCircle-gold", "bullet/CarGather-gold", "native/PointGoal1-gold", "gym/own:Task-v0"
 )  # fmt: skip
 GOLD = "GOLD (DT-IQL)"
-
-
-def result(task: str, method: str, seed: int, return_: float, cost: float, **other) -> dict:
-    """A row of a table of results."""
-    acts = method != "BC"
-    row = {
-        "task": task, "method": method, "seed": seed, "env_steps": 100000 * acts, "episodes": 50,
-        "return": return_, "return_min": return_ - 100, "cost": cost, "cost_max": 3 * cost,
-        "violation_rate": 0.5, "wall_seconds": 90, "commit": "0123456789abcdef", "settings": "{}",
-        "cumulative_cost": 1000 + seed if acts else "",
-    }  # fmt: skip
-    return {**row, **other}
-
-
-def write_csv(path: Path, columns: tuple[str, ...], rows: list[dict]) -> Path:
-    with path.open("w", newline="") as out:
-        writer = csv.DictWriter(out, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
 
 
 ROWS = [
@@ -100,14 +80,6 @@ def sources(results_file, curves_file, tmp_path) -> Sources:
     return Sources(
         papers.GOLD, read_results(results_file), read_curves(curves_file), tmp_path / "results.md"
     )
-
-
-def row_of(text: str, *first: str) -> list[str]:
-    """The cells of the only row of a Markdown table that begins with these."""
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()
-            if line.startswith("|")]  # fmt: skip
-    (found,) = [row for row in rows if tuple(row[: len(first)]) == first]
-    return found
 
 
 # -- the paper -----------------------------------------------------------------------------------

@@ -9,27 +9,21 @@ from handrail.page.sources import Sources
 from handrail.page.words import bold, listed, number, paragraphs, table
 from handrail.stats import stratified_bootstrap
 
-SCRATCH = "From Scratch"
 SLACK = 1.1
 """Of the limit, that a cost at the end may reach."""
 
-_HEADS = (
-    "task",
-    "best or tied return within the limit",
-    f"cost / limit at most {SLACK:g}",
-    f"training costs less than {SCRATCH}",
-)
 _Judged = tuple[bool | None, str]
 """Whether an aim is met, None where it is not known yet; and what tells so."""
 
 
 def aims(sources: Sources) -> str:
-    own = sources.paper.own
+    own, (scratch,) = sources.paper.own, sources.paper.scratch
     rows, met = [], []
     for task in sources.tasks:
         judged = [judge(sources, task) for judge in (_return, _cost, _training)]
         met.append([reached for reached, _ in judged])
-        rows.append([sources.paper.label(task), *(_told(*aim) for aim in judged)])
+        seeds = str(len(sources.results.get((task, own), ())))
+        rows.append([sources.paper.label(task), *(_told(*aim) for aim in judged), seeds])
     counts = []
     for of in zip(*met, strict=True):
         known = [reached for reached in of if reached is not None]
@@ -38,17 +32,16 @@ def aims(sources: Sources) -> str:
         f"What {own} is to reach on every task. Tied: the 95% bootstrap interval of the difference "
         "of the two means holds 0, which few seeds make easy; the mean cost over seeds is held "
         "to the limit itself there. Behind each verdict what it follows from: returns; cost / "
-        f"limit; thousands of cost of all training episodes, {own}'s and {SCRATCH}'s."
+        f"limit; thousands of cost of all training episodes, {own}'s and {scratch}'s."
     ]
     if gaps := _gaps(sources):
         text.append(
             f"Judged against fewer than all other methods, as not all have been run: {gaps}."
         )
-    return paragraphs(
-        "## Aims",
-        table(_HEADS, [*rows, ["met on", *counts]], "llll"),
-        " ".join(text),
-    )
+    heads = ["task", "best or tied return within the limit", f"cost / limit at most {SLACK:g}"]
+    heads += [f"training costs less than {scratch}", "seeds"]
+    rows.append(["met on", *counts, ""])
+    return paragraphs("## Aims", " ".join(text), table(heads, rows, "llllr"))
 
 
 def _told(reached: bool | None, why: str) -> str:
@@ -97,7 +90,8 @@ def _cost(sources: Sources, task: str) -> _Judged:
 
 
 def _training(sources: Sources, task: str) -> _Judged:
-    spent = [sources.training_cost(task, method) for method in (sources.paper.own, SCRATCH)]
+    own, (scratch,) = sources.paper.own, sources.paper.scratch
+    spent = [sources.training_cost(task, method) for method in (own, scratch)]
     known = [cost for cost in spent if cost is not None]
     if len(known) < len(spent):
         return None, "not run"

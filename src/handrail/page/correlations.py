@@ -18,7 +18,8 @@ from handrail.storage import read_json
 
 METHODS = ("Marvel", "Marvel (entropy)", "Marvel (BEAR-Lag)")
 """That pre-align each in a way of their own; a plain PID changes nothing of it."""
-CRITICS = {"q": "Q", "qc": "Q_c"}
+CRITICS = {"q": "$Q$", "qc": "$Q_c$"}
+"""As the figure writes them."""
 
 Ranks = Mapping[str, tuple[float | None, float | None]]
 """By critic: before and after pre-alignment; None where all steps cost the same."""

@@ -32,7 +32,7 @@ def over_tasks(sources: Sources) -> str:
         for ours, other, sign in ((mine[0], returns, 1), (mine[1], costs, -1)):
             row.append("" if method == own else _improvement(ours, other, sign))
         rows.append(row)
-    units = "; ".join(f"{sources.paper.label(task)} {scale.unit(task):g}" for task in tasks)
+    units = "; ".join(f"{sources.paper.label(task)} {scale.unit(task):.4g}" for task in tasks)
     return paragraphs(
         "## Over tasks",
         f"Returns are scaled so that {scale.told}; "

@@ -88,6 +88,8 @@ class Paper:
     title: str
     own: str
     """The paper's own method."""
+    scratch: tuple[str, ...]
+    """Methods that begin with nothing."""
     methods: tuple[str, ...]
     """That are set side by side, in this order; no other paper's."""
     variants: tuple[str, ...]

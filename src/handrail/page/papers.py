@@ -51,6 +51,7 @@ GOLD = Paper(
     name="gold",
     title="GOLD, Table I",
     own="GOLD (DT-IQL)",
+    scratch=("IQL", "CVPO"),
     methods=(
         "BC", "DT", "IQL", "IQL (demos)", "CVPO",
         "GOLD (BC-IQL)", "GOLD (DT-CVPO)", "GOLD (DT-IQL)",
@@ -75,6 +76,7 @@ MARVEL = Paper(
     name="marvel",
     title="Marvel",
     own="Marvel",
+    scratch=("From Scratch",),
     methods=(
         "CPQ", "From Scratch", "Warm Start", "Re-learn Q", "WSRL", "JSRL", "PEX", "SO2", "Marvel",
     ),
@@ -84,8 +86,8 @@ MARVEL = Paper(
         "Marvel (BEAR-Lag)",
     ),
     note="The limits are this project's; the published code has 20 on every task. CPQ is the "
-    "offline policy that all others but From Scratch go on from; their multiplier is an adaptive "
-    "PID. What differs from them in a part stands under Ablations.",
+    "offline policy; all others but From Scratch go on from it, and an adaptive PID moves the "
+    "multiplier of each. What differs from these in a part stands under Ablations.",
     published="elsewhere: return",
     caveat="Elsewhere: what reviewers of the paper hold against it, a return that SAC-Lagrangian "
     "from scratch exceeds; limits and episodes there need not be ours, and the paper's own figures "

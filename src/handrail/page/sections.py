@@ -179,6 +179,9 @@ def times(sources: Sources) -> str:
         rows.append(row)
         if any(run.begun_apart for run in runs):
             apart.append(method)
+    variants = [method for method in apart if method in sources.paper.variants]
+    apart = [method for method in apart if method not in variants]
+    apart += ["variants of these"] if variants else []
     note = (
         f" Where {sources.paper.beginning} was fitted by a run of its own ({listed(apart)}), its "
         "minutes are in that run's row, not in these."

@@ -118,9 +118,10 @@ def lines(tasks: Sequence[TaskLines], methods: Sequence[str], unit: str, path: P
                 _line(axes, steps, values, colour[method], stands_out(method))
             axes.margins(x=0.02)
             round_ticks(axes)
-            for side in (axes.xaxis, axes.yaxis):
-                side.set_major_formatter(EngFormatter(sep=""))
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
             axes.set_ylim(bottom=0)
+            if axes.get_ylim()[1] > 1000:  # below 1 it would write 500m
+                axes.yaxis.set_major_formatter(EngFormatter(sep=""))
             axes.set_title(task.title)
             if i + columns >= len(tasks):
                 axes.set_xlabel("environment steps")

@@ -9,14 +9,12 @@ from handrail.page.over_steps import curve
 from handrail.page.sources import Sources
 from handrail.page.words import number, paragraphs, table
 
-SCRATCH = ("IQL", "CVPO")
-
 
 def steps_to_reach(sources: Sources) -> str:
     gold = [m for m in sources.methods if m.startswith("GOLD")]
     rows = []
     for task in sources.tasks:
-        known = {m: c for m in SCRATCH if (c := curve(sources, task, m)) is not None}
+        known = {m: c for m in sources.paper.scratch if (c := curve(sources, task, m)) is not None}
         if not known:
             continue
         scratch = max(known, key=lambda m: known[m][1].mean(axis=0)[-1])
