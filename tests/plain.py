@@ -3,6 +3,8 @@
 import jax
 import numpy as np
 
+from handrail.types import Batch
+
 KEY = jax.random.key(7)
 
 
@@ -41,3 +43,16 @@ def log_density(u, mean, std):
 
 def close(ours, theirs, rtol=2e-5):
     np.testing.assert_allclose(np.asarray(ours), theirs, rtol=rtol, atol=1e-5)
+
+
+def random_batch(rows: int, observation_size: int, action_size: int) -> Batch:
+    """Actions inside the box, costs of 0 or more, about half of the rows terminal."""
+    rng = np.random.default_rng(3)
+    o, a = (observation_size,), (action_size,)
+    drawn = (rng.normal(size=(rows, *size)).astype(np.float32) for size in (o, a, (), (), o, ()))
+    batch = Batch(*drawn)
+    return batch._replace(
+        action=np.tanh(batch.action),
+        cost=np.abs(batch.cost),
+        terminated=(batch.terminated > 0).astype(np.float32),
+    )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import probes
 import pytest
-from plain import KEY, close, ensemble, shaken
+from plain import KEY, close, ensemble, random_batch, shaken
 from test_cpq import cost, mode, sampled
 
 from handrail import training
@@ -29,14 +29,7 @@ once = pytest.fixture(scope="module")
 
 @once
 def batch() -> Batch:
-    rng = np.random.default_rng(3)
-    sizes = ((3,), (A,), (), (), (3,), ())
-    rows = Batch(*(rng.normal(size=(B, *size)).astype(np.float32) for size in sizes))
-    return rows._replace(
-        action=np.tanh(rows.action),
-        cost=np.abs(rows.cost),
-        terminated=(rows.terminated > 0).astype(np.float32),
-    )
+    return random_batch(B, 3, A)
 
 
 @once
@@ -177,15 +170,6 @@ def test_update(batch, state):
             for net in (getattr(state, follower), getattr(new, leader).net, getattr(new, follower))
         )
         close(follows, old + 0.1 * (moved - old))
-
-
-def test_what_an_online_learner_begins_with(state):
-    given = bear.networks(state)
-    assert given.actor is state.actor.net
-    assert given.critic is state.critic.net
-    assert given.target is state.target
-    assert given.cost_critic is state.cost_critic.net
-    assert given.cost_target is state.cost_target
 
 
 # Probes: the real update on tasks whose values are known.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import probes
 import pytest
-from plain import KEY, close, ensemble, gaussian, shaken
+from plain import KEY, close, ensemble, gaussian, random_batch, shaken
 from test_vae import encoded
 
 from handrail import training
@@ -33,14 +33,7 @@ once = pytest.fixture(scope="module")
 
 @once
 def batch() -> Batch:
-    rng = np.random.default_rng(3)
-    sizes = ((3,), (A,), (), (), (3,), ())
-    rows = Batch(*(rng.normal(size=(B, *size)).astype(np.float32) for size in sizes))
-    return rows._replace(
-        action=np.tanh(rows.action),
-        cost=np.abs(rows.cost),
-        terminated=(rows.terminated > 0).astype(np.float32),
-    )
+    return random_batch(B, 3, A)
 
 
 @once
@@ -210,15 +203,6 @@ def test_log_alpha_keeps_within_its_range(batch, state, start, cost, end):
     )
     new, _ = UPDATE(SETTINGS, SPEC, COST_LIMIT, begun, batch)
     assert new.log_alpha.net == end
-
-
-def test_what_an_online_learner_begins_with(state):
-    given = cpq.networks(state)
-    assert given.actor is state.actor.net
-    assert given.critic is state.critic.net
-    assert given.target is state.target
-    assert given.cost_critic is state.cost_critic.net
-    assert given.cost_target is state.cost_target
 
 
 # Probes: the real update on tasks whose values are known.

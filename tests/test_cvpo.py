@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import probes
 import pytest
-from plain import KEY, close, ensemble, gaussian, shaken
+from plain import KEY, close, ensemble, gaussian, random_batch, shaken
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
@@ -25,14 +25,7 @@ B, M, A = 6, 5, 2
 
 @pytest.fixture
 def batch() -> Batch:
-    rng = np.random.default_rng(3)
-    sizes = ((3,), (A,), (), (), (3,), ())
-    rows = Batch(*(rng.normal(size=(B, *size)).astype(np.float32) for size in sizes))
-    return rows._replace(
-        action=np.tanh(rows.action),
-        cost=np.abs(rows.cost),
-        terminated=(rows.terminated > 0).astype(np.float32),
-    )
+    return random_batch(B, 3, A)
 
 
 @pytest.mark.parametrize(("discount", "horizon"), [(0.99, 400), (0.9, 7), (0.0, 1), (1.0, 50)])

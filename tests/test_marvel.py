@@ -13,11 +13,13 @@ import toy
 from broken_off import assert_same, broken, through
 
 from handrail.cli import main
+from handrail.data.windows import Normaliser
 from handrail.errors import HandrailError
 from handrail.fine_tuning import JSRL, PEX, SO2, WSRL, FromOffline, Relearn, WarmStart
 from handrail.guidance import GuidanceSettings
 from handrail.handover import Learnt
 from handrail.jobs import start
+from handrail.learners import bear_lagrangian, cpq
 from handrail.learners.bear_lagrangian import BEARSettings
 from handrail.learners.cpq import CPQSettings
 from handrail.learners.sac_lagrangian import SACLagrangianSettings
@@ -29,6 +31,7 @@ from handrail.online_methods import SACLag
 from handrail.prealignment import PrealignmentSettings
 from handrail.runs import Run
 from handrail.storage import arrays_of
+from handrail.types import Spec
 
 SAC = SACLagrangianSettings(hidden=(8,))
 CPQ_SMALL = CPQSettings(hidden=(8,), updates=120, batch=8, actions=2)
@@ -37,6 +40,7 @@ LOOP = OnlineSettings(
     steps=240, environments=3, block=24, batch=8, start=50, evaluate_every=72, evaluate_episodes=2
 )
 VPA = PrealignmentSettings(updates=120, batch=8)
+SPEC = Spec(toy.ENDS, 3, 1, (-2.0,), (2.0,), toy.HORIZON, 25.0)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -105,6 +109,24 @@ def test_what_is_handed_over_is_what_was_learnt(offline, tmp_path):
     policy, _ = load_policy(offline)
     for ours, theirs in zip(policy.weights, learnt.policy.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "learner",
+    [
+        cpq.learner(CPQ_SMALL, SPEC, 1.0),
+        bear_lagrangian.learner(BEAR_SMALL, SPEC, 1.0),
+    ],
+    ids=["cpq", "bear-lag"],
+)
+def test_what_an_offline_learner_hands_over(learner):
+    state = learner.init(jax.random.key(0), SPEC)
+    nets = Learnt.of(state, Normaliser.none(3), 1.0, SPEC).networks
+    assert nets.actor is state.actor.net
+    assert nets.critic is state.critic.net
+    assert nets.target is state.target
+    assert nets.cost_critic is state.cost_critic.net
+    assert nets.cost_target is state.cost_target
 
 
 def _first_actor(method: FromOffline, learnt: Learnt, tmp_path: Path, kept: str) -> bool:

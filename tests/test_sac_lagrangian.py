@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import probes
 import pytest
-from plain import KEY, close, ensemble, shaken
+from plain import KEY, close, ensemble, random_batch, shaken
 
 from handrail.errors import HandrailError
 from handrail.learners import sac_lagrangian
@@ -22,14 +22,7 @@ SETTINGS = SACLagrangianSettings(hidden=(8, 8), initial_alpha=0.3)
 
 @pytest.fixture
 def batch() -> Batch:
-    rng = np.random.default_rng(3)
-    sizes = ((O,), (A,), (), (), (O,), ())
-    rows = Batch(*(rng.normal(size=(B, *size)).astype(np.float32) for size in sizes))
-    return rows._replace(
-        action=np.tanh(rows.action),
-        cost=np.abs(rows.cost),
-        terminated=(rows.terminated > 0).astype(np.float32),
-    )
+    return random_batch(B, O, A)
 
 
 @pytest.fixture

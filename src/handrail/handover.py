@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -25,6 +26,18 @@ class Learnt:
     normaliser: Normaliser
     reward_unit: float
     spec: Spec
+
+    @classmethod
+    def of(cls, state: Any, normaliser: Normaliser, reward_unit: float, spec: Spec) -> Learnt:
+        """Of the state of an offline learner."""
+        nets = ActorCritics(
+            actor=state.actor.net,
+            critic=state.critic.net,
+            target=state.target,
+            cost_critic=state.cost_critic.net,
+            cost_target=state.cost_target,
+        )
+        return cls(nets, normaliser, reward_unit, spec)
 
     @property
     def policy(self) -> MLPPolicy:

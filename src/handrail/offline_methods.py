@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from tyro.conf import OmitArgPrefixes
@@ -18,7 +17,6 @@ from handrail.data.windows import Normaliser
 from handrail.handover import Learnt
 from handrail.learners import bear_lagrangian, cpq
 from handrail.methods import FromDemonstrations, InUnits
-from handrail.networks import ActorCritics
 from handrail.offline import fit, sampler
 from handrail.policies import MLPPolicy
 from handrail.progress import Watcher
@@ -52,7 +50,6 @@ class Learning(NamedTuple):
 
     settings: cpq.CPQSettings | bear_lagrangian.BEARSettings
     learner: Learner
-    networks: Callable[[Any], ActorCritics]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +63,7 @@ class OfflineSafe(FromDataSet):
         data, spec = self.demonstrations(run, watcher), self.spec()
         replay = Replay.of(data, spec)
         normaliser, unit = Normaliser.floored(replay.observations), self.unit(data)
-        settings, learner, networks = self.learning()
+        settings, learner = self.learning()
         update = block(learner)
         state = fit(
             run,
@@ -79,7 +76,7 @@ class OfflineSafe(FromDataSet):
             seed=self.seed,
             watcher=watcher,
         )
-        learnt = Learnt(networks(state), normaliser, unit, spec)
+        learnt = Learnt.of(state, normaliser, unit, spec)
         learnt.save(run.path / HANDOVER)
         return learnt.policy
 
@@ -92,8 +89,7 @@ class CPQ(OfflineSafe):
     cpq: OmitArgPrefixes[cpq.CPQSettings] = field(default_factory=cpq.CPQSettings)
 
     def learning(self) -> Learning:
-        learner = cpq.learner(self.cpq, self.spec(), self.limit())
-        return Learning(self.cpq, learner, cpq.networks)
+        return Learning(self.cpq, cpq.learner(self.cpq, self.spec(), self.limit()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,5 +106,4 @@ class BEARLag(OfflineSafe):
         return "BEAR-Lag"
 
     def learning(self) -> Learning:
-        learner = bear_lagrangian.learner(self.bear, self.spec(), self.limit())
-        return Learning(self.bear, learner, bear_lagrangian.networks)
+        return Learning(self.bear, bear_lagrangian.learner(self.bear, self.spec(), self.limit()))

@@ -23,7 +23,7 @@ from handrail.errors import HandrailError
 from handrail.learners import vae
 from handrail.learners.sac import critic_loss
 from handrail.learners.vae import VAE
-from handrail.networks import Actor, ActorCritics, Critic
+from handrail.networks import Actor, Critic
 from handrail.training import Learner, Trained, check_ranges, discounted_limit, polyak
 from handrail.types import Batch, Metrics, Spec
 
@@ -266,17 +266,6 @@ def update(
         "bear/error": error,
     }
     return new, metrics
-
-
-def networks(state: BEARState) -> ActorCritics:
-    """What an online learner begins with."""
-    return ActorCritics(
-        state.actor.net,
-        state.critic.net,
-        state.target,
-        state.cost_critic.net,
-        state.cost_target,
-    )
 
 
 def learner(settings: BEARSettings, spec: Spec, cost_limit: float) -> Learner:

@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from handrail.learners import vae
 from handrail.learners.sac import critic_loss
 from handrail.learners.vae import VAE
-from handrail.networks import Actor, ActorCritics, Critic
+from handrail.networks import Actor, Critic
 from handrail.training import Learner, Trained, check_ranges, discounted_limit, polyak
 from handrail.types import Batch, Metrics, Spec
 
@@ -223,17 +223,6 @@ def update(
         "cpq/kl": kl.mean(),
     }
     return new, metrics
-
-
-def networks(state: CPQState) -> ActorCritics:
-    """What an online learner begins with."""
-    return ActorCritics(
-        state.actor.net,
-        state.critic.net,
-        state.target,
-        state.cost_critic.net,
-        state.cost_target,
-    )
 
 
 def learner(settings: CPQSettings, spec: Spec, cost_limit: float) -> Learner:
