@@ -157,7 +157,7 @@ def test_aims_by_hand(sources):
     text = aims(sources)
     # 8 + 10 thousand against 20 + 22.
     assert row_of(text, "BallCircle")[1:] == [
-        "yes: 620.0, the best", "yes: 0.90", "yes: 9.0 < 21.0", "2",
+        "yes: 620.0, the best of 4", "yes: 0.90", "yes: 9.0 < 21.0", "2",
     ]  # fmt: skip
     # At the limit is within it; as much cost is not less.
     assert row_of(text, "CarCircle")[1:] == [
@@ -181,7 +181,7 @@ def test_aims_by_hand(sources):
         ([("Marvel", 0, 300, 5)], "nothing to compare with"),
         # Who keeps the limit counts, and variants are no rivals.
         ([("Marvel", 0, 300, 5), ("PEX", 0, 400, 21), ("Marvel (PID)", 0, 400, 5)],
-         "yes: 300.0, the best"),
+         "yes: 300.0, the best of 2"),
         ([("Marvel", 0, 300, 21), ("PEX", 0, 400, 22)], "**no**: 300.0 above the limit"),
     ],
 )  # fmt: skip

@@ -44,7 +44,7 @@ def table(
     made again; after a break the same command goes on.
 
     Args:
-        name: gold or guides, or a file of the same form.
+        name: gold, guides or marvel, or a file of the same form.
         tasks: some of the table's; by default all.
         methods: some of the table's, as it labels them; by default all.
         seeds: of each method; by default the table's.

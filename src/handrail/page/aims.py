@@ -61,14 +61,14 @@ def _return(sources: Sources, task: str) -> _Judged:
     if best is None or not paper.within(task, sources.costs(task, own).mean()):
         return False, f"{told} above the limit"
     if best == own:
-        others = [m for m in sources.methods if m != own and (task, m) in sources.results]
-        return (True, f"{told}, the best") if others else (None, "nothing to compare with")
+        run = sum((task, m) in sources.results for m in sources.methods)
+        if run == 1:
+            return None, "nothing to compare with"
+        return True, f"{told}, the best of {run}"
     theirs = sources.returns(task, best)
     tied = _tied(mine, theirs)
-    return (
-        tied,
-        f"{told}{', tied with' if tied else ' against'} {number(theirs.mean(), 1)} of {best}",
-    )
+    beside = ", tied with" if tied else " against"
+    return tied, f"{told}{beside} {number(theirs.mean(), 1)} of {best}"
 
 
 def _tied(mine: np.ndarray, theirs: np.ndarray) -> bool:
