@@ -155,18 +155,18 @@ def test_normalised_figures_are_means_of_what_the_rows_say(sources, tmp_path):
 
 def test_aims_by_hand(sources):
     text = aims(sources)
-    # 8 + 10 thousand against 20 + 22.
+    # 8,000 and 10,000 against 20,000 and 22,000.
     assert row_of(text, "BallCircle")[1:] == [
-        "yes: 620.0, the best of 4", "yes: 0.90", "yes: 9.0 < 21.0", "2",
+        "yes: 620.0, the best of 4", "yes: 0.90", "yes: 9,000 < 21,000", "2",
     ]  # fmt: skip
     # At the limit is within it; as much cost is not less.
     assert row_of(text, "CarCircle")[1:] == [
-        "yes: 310.0, tied with 320.0 of PEX", "yes: 1.00", "**no**: 9.0 ≥ 9.0", "2",
+        "yes: 310.0, tied with 320.0 of PEX", "yes: 1.00", "**no**: 9,000 ≥ 9,000", "2",
     ]  # fmt: skip
     assert row_of(text, "DroneCircle")[1:] == [
-        "**no**: 700.0 above the limit", "**no**: 1.12", "not run", "1",
+        "**no**: 700.0 above the limit", "**no**: 1.12", "From Scratch not run", "1",
     ]  # fmt: skip
-    assert row_of(text, "CarRun")[1:] == ["not run", "not run", "not run", "0"]
+    assert row_of(text, "CarRun")[1:] == ["not run", "not run", "Marvel not run", "0"]
     assert row_of(text, "met on") == ["met on", "**2 of 3**", "**2 of 3**", "**1 of 2**", ""]
     gaps = "BallCircle (3 of 8), CarCircle (2 of 8) and DroneCircle (1 of 8)."
     assert joined(text).count(f"not all have been run: {gaps}") == 1
@@ -196,7 +196,7 @@ def test_a_task_without_a_limit_is_not_judged(sources, tmp_path):
         write_csv(tmp_path / "r.csv", COLUMNS, [run("gym/own", "Marvel", 0, 1.0, 1.0)])
     )
     row = row_of(aims(replace(sources, results=read)), "`gym/own`")
-    assert row[1:] == ["limit unknown", "no limit to divide by", "not run", "1"]
+    assert row[1:] == ["limit unknown", "no limit to divide by", "From Scratch not run", "1"]
 
 
 def test_the_score_over_tasks_is_dsrls(sources):
@@ -241,12 +241,14 @@ def test_ablations_by_hand(sources):
         return round((return_ - 0.3831) / 881.0803, 4)
 
     whole = np.mean([score(590), score(650)])
-    assert ball["Marvel"] == f"{whole:.2f} / 0.90 / 9.0"
-    assert ball["Marvel (PID)"] == f"{score(500):.2f} / 1.50 / 12.0"
+    assert ball["Marvel"] == f"{whole:.2f} / 0.90 / 9,000"
+    assert ball["Marvel (PID)"] == f"{score(500):.2f} / 1.50 / 12,000"
     assert (car["Warm Start"], car["Marvel (entropy)"]) == ("not run", "not run")
     start = np.mean([score(600), score(620)]) - whole
-    assert less["Warm Start"] == f"{start:+.2f} / -0.05 / +0.0 (1 task)"
-    assert less["Marvel (PID)"].endswith(" / +0.25 / +2.0 (2 tasks)")  # 0.6 and -0.1; 3 and 1
+    assert less["Warm Start"] == f"{start:+.2f} / -0.05 / +0 (1 task)"
+    assert less["Marvel (PID)"].endswith(
+        " / +0.25 / +2,000 (2 tasks)"
+    )  # 0.6 and -0.1; 3,000 and 1,000
     assert less["Marvel (entropy)"] == ""
 
 
@@ -272,8 +274,8 @@ def test_no_ablation_leaves_no_heading(sources):
 def test_cost_of_training(sources):
     text = training_cost(sources)
     ball = dict(zip(row_of(text, "task"), row_of(text, "BallCircle"), strict=True))
-    assert ball["From Scratch"] == "21.0"
-    assert ball["Marvel"] == ball["Warm Start"] == "**9.0**"  # both the least
+    assert ball["From Scratch"] == "21,000"
+    assert ball["Marvel"] == ball["Warm Start"] == "**9,000**"  # both the least
     assert ball["PEX"] == "not run"
     assert "CPQ" not in ball  # it does not act
     assert sources.figure("spent").read_bytes().startswith(b"\x89PNG")

@@ -26,8 +26,8 @@ def ablations(sources: Sources) -> str:
         return ""
     return paragraphs(
         "## Ablations",
-        "Normalised return / normalised cost / thousands of cost of all training episodes, means "
-        "over seeds. Intervals of single cells stand under Task by task.",
+        "Normalised return / normalised cost / cost of all training episodes of a run, means over "
+        "seeds. Intervals of single cells stand under Task by task.",
         *(part for of in parts for part in of),
     )
 
@@ -92,15 +92,14 @@ def _difference(sources: Sources, method: str) -> str:
 
 
 def _figures(sources: Sources, task: str, method: str) -> list[float | None]:
-    """Of a cell: normalised return, normalised cost, thousands of training cost."""
+    """Of a cell: normalised return, normalised cost, cost of training."""
     runs = sources.results[task, method]
-    spent = sources.training_cost(task, method)
     return [
         mean([run.normalised_return for run in runs]),
         mean([run.normalised_cost for run in runs]),
-        None if spent is None else spent / 1000,
+        sources.training_cost(task, method),
     ]
 
 
 def _shown(figures: Sequence[float | None], sign: str = "") -> str:
-    return " / ".join(told(x, places, sign) for x, places in zip(figures, (2, 2, 1), strict=True))
+    return " / ".join(told(x, places, sign) for x, places in zip(figures, (2, 2, 0), strict=True))

@@ -32,7 +32,7 @@ def aims(sources: Sources) -> str:
         f"What {own} is to reach on every task. Tied: the 95% bootstrap interval of the difference "
         "of the two means holds 0, which few seeds make easy; the mean cost over seeds is held "
         "to the limit itself there. Behind each verdict what it follows from: returns; cost / "
-        f"limit; thousands of cost of all training episodes, {own}'s and {scratch}'s."
+        f"limit; the cost of all training episodes of a run, {own}'s and {scratch}'s."
     ]
     if gaps := _gaps(sources):
         text.append(
@@ -92,12 +92,11 @@ def _cost(sources: Sources, task: str) -> _Judged:
 def _training(sources: Sources, task: str) -> _Judged:
     own, (scratch,) = sources.paper.own, sources.paper.scratch
     spent = [sources.training_cost(task, method) for method in (own, scratch)]
-    known = [cost for cost in spent if cost is not None]
-    if len(known) < len(spent):
-        return None, "not run"
-    mine, theirs = known
+    mine, theirs = spent
+    if mine is None or theirs is None:
+        return None, f"{own if mine is None else scratch} not run"
     sign = "<" if mine < theirs else "≥"
-    return mine < theirs, f"{number(mine / 1000, 1)} {sign} {number(theirs / 1000, 1)}"
+    return mine < theirs, f"{number(mine, 0)} {sign} {number(theirs, 0)}"
 
 
 def _gaps(sources: Sources) -> str:

@@ -73,7 +73,7 @@ def training_cost(sources: Sources) -> str:
         return ""
     parts = [
         "## Cost of training",
-        "What all training episodes of a run cost together, in thousands: how safe the learning "
+        "What all training episodes of a run cost together: how safe the learning "
         "itself is. Means over seeds; bold: the least, which says nothing of what was learnt.",
         table(["task", *methods], rows, "l" + "r" * len(methods)),
     ]
@@ -87,7 +87,7 @@ def _spent(sources: Sources, task: str, methods: list[str]) -> list[str]:
     spent = {m: cost for m in methods if (cost := sources.training_cost(task, m)) is not None}
     least = min(spent.values(), default=None)
     return [
-        bold(number(spent[m] / 1000, 1), spent[m] == least)
+        bold(number(spent[m], 0), spent[m] == least)
         if m in spent
         else "unknown"
         if (task, m) in sources.results

@@ -74,8 +74,9 @@ def normalised(sources: Sources) -> str:
     return paragraphs(
         "## Normalised return and cost",
         "As DSRL has them: the return is 0 at the least return of an episode of the task's data "
-        "set and 1 at the largest, the cost 1 at the limit. Means over seeds of what evaluation "
-        "episodes had at the end; bold as above.",
+        "set and 1 at the largest, the cost 1 at the limit. Means over seeds and "
+        "evaluation episodes, of the policy that a run ends in: the one that its validation "
+        "episodes liked best. Bold as above.",
         table(["task", *methods], rows, "l" + "r" * len(methods)),
     )
 
