@@ -63,7 +63,6 @@ def _load() -> Any:
     where = list(found.submodule_search_locations)
     package = _module("safety_gymnasium")
     package.__path__, package.__file__ = where, f"{where[0]}/__init__.py"
-    _module("gymnasium.envs.mujoco.mujoco_rendering", OffScreenViewer=object, WindowViewer=object)
     _module("safety_gymnasium.utils.keyboard_viewer", KeyboardViewer=object)
     get_field = dataclasses._get_field  # type: ignore[attr-defined]
 

@@ -95,7 +95,9 @@ def test_the_command_chooses_keeps_plays_and_draws(run, tmp_path, capsys):
     assert "5 of 4 policies: ask for 1 to 4" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("task", [p.name.replace("-", "/", 1) for p in datasets.ASSETS.iterdir()])
+@pytest.mark.parametrize(
+    "task", [p.name.replace("-", "/", 1) for p in datasets.ASSETS.iterdir() if p.is_dir()]
+)
 def test_shipped_policies_make_a_set_on_both_sides_of_the_limit(task):
     pytest.importorskip("bullet_safety_gym")
     policies = datasets.shipped(task)
