@@ -13,6 +13,7 @@ import toy
 from broken_off import assert_same, broken, through
 
 from handrail.cli import main
+from handrail.data.replay import Replay
 from handrail.data.windows import Normaliser
 from handrail.errors import HandrailError
 from handrail.fine_tuning import JSRL, PEX, SO2, WSRL, FromOffline, Relearn, WarmStart
@@ -195,11 +196,18 @@ def test_wsrl_learns_nothing_until_the_offline_policy_has_acted(data, offline, t
     assert list(np.isfinite(read_metrics(path)["loss/q"])) == [False, False, True, True]
 
 
-def test_so2_draws_as_many_rows_as_its_critics_have_steps(data, offline, tmp_path):
-    method = made(SO2, data, offline=str(offline))
+def test_so2_draws_as_many_rows_as_its_critics_have_steps(data, offline, tmp_path, monkeypatch):
+    method, drawn = made(SO2, data, offline=str(offline)), []
+    sample = Replay.sample
+
+    def noting(self, rng, shape):
+        drawn.append(shape)
+        return sample(self, rng, shape)
+
+    monkeypatch.setattr(Replay, "sample", noting)
     with Run.create(tmp_path / "run", method.settings()) as run:
         method.train(run, _silent())
-    assert method._online().batch == 2 * LOOP.batch
+    assert set(drawn) == {(24, 2 * LOOP.batch)}
 
 
 def test_a_run_given_is_the_run_made(data, offline, tmp_path):
@@ -233,6 +241,8 @@ def test_refusals(data, offline, tmp_path):
         assert not (tmp_path / "run").exists()
     with pytest.raises(HandrailError, match="the temperature is 0; it must be above 0"):
         made(PEX, data, temperature=0.0)
+    with pytest.raises(HandrailError, match="fade_in is -1; it must be 0 or more"):
+        SACLag(task=toy.ENDS, fade_in=-1)
     with pytest.raises(HandrailError, match="correlation_episodes is -1"):
         made(Marvel, data, correlation_episodes=-1)
     made(JSRL, data, sac=other_hidden, offline=str(offline)).check()  # its student is its own

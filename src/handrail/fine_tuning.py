@@ -148,24 +148,22 @@ class WarmStart(FromOffline):
 
     name = "warm-start"
     shown = "Warm Start"
+    critics: ClassVar[bool] = True
+    """Whether the critics that were learnt offline are kept too."""
 
     def train(self, run: Run, watcher: Watcher) -> Student:
         learnt = self.pretrain(run, watcher)
-        learner = sac_lagrangian.learner(self.sac, learnt.networks)
+        learner = sac_lagrangian.learner(self.sac, learnt.networks, critics=self.critics)
         return self.finetune(run, watcher, learnt, learner)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Relearn(FromOffline):
+class Relearn(WarmStart):
     """Fine-tune the offline policy with critics that are learnt anew, online."""
 
     name = "relearn"
     shown = "Re-learn Q"
-
-    def train(self, run: Run, watcher: Watcher) -> Student:
-        learnt = self.pretrain(run, watcher)
-        learner = sac_lagrangian.learner(self.sac, learnt.networks, critics=False)
-        return self.finetune(run, watcher, learnt, learner)
+    critics = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,8 +36,7 @@ from handrail.types import Policy
 
 @dataclass(frozen=True, kw_only=True)
 class GOLD(ShapedOnline, FromDemonstrations):
-    """Guided online distillation: a guide learnt from demonstrations, a small student learnt
-    online with the guide's help."""
+    """Guided online distillation: a guide from demonstrations helps a small student online."""
 
     name = "gold"
     guide: str = "dt"

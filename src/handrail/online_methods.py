@@ -214,6 +214,11 @@ class SACLag(ShapedOnline):
         default_factory=lambda: OnlineSettings(updates_per_step=0.5, batch=128)
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fade_in is not None and self.fade_in < 0:
+            raise HandrailError(f"fade_in is {self.fade_in}; it must be 0 or more")
+
     @property
     def label(self) -> str:
         return "SAC-Lag"

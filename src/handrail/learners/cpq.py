@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from handrail.learners import vae
 from handrail.learners.sac import critic_loss
 from handrail.learners.vae import VAE
-from handrail.networks import Actor, Critic
+from handrail.networks import Actor, ActorCritics, Critic
 from handrail.training import Learner, Trained, check_ranges, discounted_limit, polyak
 from handrail.types import Batch, Metrics, Spec
 
@@ -86,17 +86,15 @@ LOG_ALPHA_RANGE = (-5.0, 5.0)
 
 def init(settings: CPQSettings, key: PRNGKeyArray, spec: Spec) -> CPQState:
     o, a, hidden = spec.observation_size, spec.action_size, settings.hidden
-    key, k1, k2, k3, k4 = jax.random.split(key, 5)
-    critic, cost_critic = Critic(o + a, hidden, key=k2), Critic(o + a, hidden, members=1, key=k3)
+    key, k1, k2 = jax.random.split(key, 3)
+    nets = ActorCritics.new(o, a, hidden, key=k1)
     return CPQState(
-        actor=Trained.of(
-            Actor(o, a, hidden, squashed=True, key=k1), optax.adam(settings.actor_rate)
-        ),
-        critic=Trained.of(critic, optax.adam(settings.critic_rate)),
-        target=jax.tree.map(jnp.copy, critic),
-        cost_critic=Trained.of(cost_critic, optax.adam(settings.cost_critic_rate)),
-        cost_target=jax.tree.map(jnp.copy, cost_critic),
-        vae=Trained.of(VAE(o, a, hidden, key=k4), optax.adam(settings.vae_rate)),
+        actor=Trained.of(nets.actor, optax.adam(settings.actor_rate)),
+        critic=Trained.of(nets.critic, optax.adam(settings.critic_rate)),
+        target=nets.target,
+        cost_critic=Trained.of(nets.cost_critic, optax.adam(settings.cost_critic_rate)),
+        cost_target=nets.cost_target,
+        vae=Trained.of(VAE(o, a, hidden, key=k2), optax.adam(settings.vae_rate)),
         log_alpha=Trained.of(jnp.float32(0.0), optax.sgd(settings.alpha_rate)),
         key=key,
     )
