@@ -13,7 +13,7 @@ from plain import KEY, close, ensemble, gaussian, log_density, mlp, shaken
 
 from handrail import training
 from handrail.errors import HandrailError
-from handrail.learners import bc, bear_lagrangian, cpq, iql, sac
+from handrail.learners import bc, bear_lagrangian, cloning, cpq, iql, sac
 from handrail.networks import Actor, Critic
 from handrail.policies import MLPPolicy
 from handrail.types import Batch, Draws, Step
@@ -368,8 +368,11 @@ EVERY = [
     bc.learner(bc.BCSettings(hidden=(8, 8))),
     cpq.learner(cpq.CPQSettings(hidden=(8, 8)), probes.SPEC, 1.0),
     bear_lagrangian.learner(bear_lagrangian.BEARSettings(hidden=(8, 8)), probes.SPEC, 1.0),
+    cloning.learner(cloning.CloningSettings(hidden=(8, 8))),
 ]
-every_learner = pytest.mark.parametrize("learner", EVERY, ids=[*NAMES, "bc", "cpq", "bear-lag"])
+every_learner = pytest.mark.parametrize(
+    "learner", EVERY, ids=[*NAMES, "bc", "cpq", "bear-lag", "clone"]
+)
 
 
 @every_learner

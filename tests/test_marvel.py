@@ -13,6 +13,7 @@ import toy
 from broken_off import assert_same, broken, through
 
 from handrail.cli import main
+from handrail.combined import Handrail
 from handrail.data.replay import Replay
 from handrail.data.windows import Normaliser
 from handrail.errors import HandrailError
@@ -20,8 +21,9 @@ from handrail.fine_tuning import JSRL, PEX, SO2, WSRL, FromOffline, Relearn, War
 from handrail.guidance import GuidanceSettings
 from handrail.handover import Learnt
 from handrail.jobs import start
-from handrail.learners import bear_lagrangian, cpq
+from handrail.learners import bear_lagrangian, cloning, cpq
 from handrail.learners.bear_lagrangian import BEARSettings
+from handrail.learners.cloning import CloningSettings
 from handrail.learners.cpq import CPQSettings
 from handrail.learners.sac_lagrangian import SACLagrangianSettings
 from handrail.marvel import Marvel
@@ -37,6 +39,7 @@ from handrail.types import Spec
 SAC = SACLagrangianSettings(hidden=(8,))
 CPQ_SMALL = CPQSettings(hidden=(8,), updates=120, batch=8, actions=2)
 BEAR_SMALL = BEARSettings(hidden=(8,), updates=120, batch=8)
+CLONE_SMALL = CloningSettings(hidden=(8,), updates=120, batch=8)
 LOOP = OnlineSettings(
     steps=240, environments=3, block=24, batch=8, start=50, evaluate_every=72, evaluate_episodes=2
 )
@@ -65,12 +68,12 @@ def offline(tmp_path_factory, data) -> Path:
 
 def made(cls: type[FromOffline], data: Path, **changes) -> FromOffline:
     settings = {"task": toy.ENDS, "seed": 3, "demos": data, "sac": SAC, "online": LOOP}
-    settings |= {"cpq": CPQ_SMALL, "bear": BEAR_SMALL, "cost_limit": 1.0}
-    if cls is Marvel:
+    settings |= {"cpq": CPQ_SMALL, "bear": BEAR_SMALL, "clone": CLONE_SMALL, "cost_limit": 1.0}
+    if issubclass(cls, Marvel):
         settings |= {"vpa": VPA, "correlation_episodes": 2}
     if cls is SO2:
         settings["sac"] = replace(SAC, target_noise=0.1, critic_steps=2)
-    if cls is JSRL:
+    if cls in (JSRL, Handrail):
         settings["guidance"] = GuidanceSettings(stages=3, window=2)
     return cls(**(settings | changes))
 
@@ -84,6 +87,7 @@ METHODS = {
     "jsrl": lambda data: made(JSRL, data),
     "pex": lambda data: made(PEX, data),
     "so2": lambda data: made(SO2, data),
+    "handrail": lambda data: made(Handrail, data),
     "sac-lag": lambda data: SACLag(task=toy.ENDS, warmup=48, sac=SAC, online=LOOP, cost_limit=1.0),
 }
 
@@ -117,8 +121,9 @@ def test_what_is_handed_over_is_what_was_learnt(offline, tmp_path):
     [
         cpq.learner(CPQ_SMALL, SPEC, 1.0),
         bear_lagrangian.learner(BEAR_SMALL, SPEC, 1.0),
+        cloning.learner(CLONE_SMALL),
     ],
-    ids=["cpq", "bear-lag"],
+    ids=["cpq", "bear-lag", "clone"],
 )
 def test_what_an_offline_learner_hands_over(learner):
     state = learner.init(jax.random.key(0), SPEC)
@@ -134,7 +139,7 @@ def _kept(method: FromOffline, learnt: Learnt, tmp_path: Path, monkeypatch) -> t
     """Whether the policy, and the critic, of the learner's first state were learnt offline."""
     seen = {}
 
-    def finetune(self, run, watcher, learnt, learner, behaviour=None):
+    def finetune(self, run, watcher, learnt, learner, behaviour=None, **more):
         state = learner.init(jax.random.key(0), self.spec())
         state = getattr(state, "sac", state)
         seen["actor"], seen["critic"] = state.actor.net, state.critic.net
@@ -163,6 +168,7 @@ def _kept(method: FromOffline, learnt: Learnt, tmp_path: Path, monkeypatch) -> t
         (PEX, False, True),
         (JSRL, False, False),
         (Marvel, True, False),  # its critics are pre-aligned
+        (Handrail, True, False),
     ],
 )
 def test_what_each_method_goes_on_from(cls, actor, critic, data, offline, tmp_path, monkeypatch):
@@ -222,7 +228,7 @@ def test_a_run_given_is_the_run_made(data, offline, tmp_path):
 def test_refusals(data, offline, tmp_path):
     other_hidden = replace(SAC, hidden=(4,))
     for method, line in (
-        (made(Marvel, data, offline="nothing"), "neither cpq nor bear-lag, nor a run's"),
+        (made(Marvel, data, offline="nothing"), "none of cpq, bear-lag, clone, nor a run's"),
         (made(Marvel, data, offline=str(tmp_path)), "holds no networks that were learnt offline"),
         (
             replace(made(WarmStart, data, offline=str(offline)), task=toy.TOY),

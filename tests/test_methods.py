@@ -178,6 +178,7 @@ def settings_classes() -> list[type]:
 # Names that say all, and the groups of settings.
 PLAIN = {"layers", "heads", "learning_rate", "discount", "hidden"}
 PLAIN |= {"bc", "dt", "iql", "cvpo", "sac", "online", "ramp", "guidance", "cpq", "bear", "vpa"}
+PLAIN |= {"clone"}
 
 
 @pytest.mark.parametrize("cls", settings_classes(), ids=lambda cls: cls.__name__)

@@ -15,12 +15,13 @@ from tyro.conf import OmitArgPrefixes
 
 from handrail import envs, expansion
 from handrail.behaviour import Alone, Behaviour
+from handrail.data.episodes import Episodes
 from handrail.errors import HandrailError
-from handrail.guidance import SCHEDULES, Guidance, GuidanceSettings
+from handrail.guidance import Guidance, GuidanceSettings
 from handrail.handover import Learnt
-from handrail.learners import bear_lagrangian, cpq, sac_lagrangian
+from handrail.learners import bear_lagrangian, cloning, cpq, sac_lagrangian
 from handrail.learners.sac_lagrangian import SACLagrangianSettings
-from handrail.offline_methods import CPQ, HANDOVER, BEARLag, FromDataSet
+from handrail.offline_methods import CPQ, HANDOVER, BEARLag, Clone, FromDataSet
 from handrail.online import Online, OnlineSettings
 from handrail.online_methods import ShapedOnline
 from handrail.pid import MultiplierName
@@ -29,7 +30,7 @@ from handrail.progress import Watcher
 from handrail.runs import Run
 from handrail.training import Learner
 
-_LEARNERS = {method.name: method for method in (CPQ, BEARLag)}
+_LEARNERS = {method.name: method for method in (CPQ, BEARLag, Clone)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ class FromOffline(ShapedOnline, FromDataSet):
     """Whether networks that were learnt offline are trained further."""
 
     offline: str = "cpq"
-    """cpq or bear-lag, fitted to the data set; or the directory of such a run."""
+    """cpq, bear-lag or clone, fitted to the data set; or the directory of such a run."""
     cost_weight: float = 1.0
     """The multiplier lambda >= 0 at first, or for good where it is fixed; of reward units for a
     unit of cost."""
@@ -54,6 +55,7 @@ class FromOffline(ShapedOnline, FromDataSet):
     adapt too (Marvel's aPID)."""
     cpq: cpq.CPQSettings = field(default_factory=cpq.CPQSettings)
     bear: bear_lagrangian.BEARSettings = field(default_factory=bear_lagrangian.BEARSettings)
+    clone: cloning.CloningSettings = field(default_factory=cloning.CloningSettings)
     sac: OmitArgPrefixes[SACLagrangianSettings] = field(
         default_factory=lambda: SACLagrangianSettings(initial_alpha=0.01)
     )
@@ -66,7 +68,7 @@ class FromOffline(ShapedOnline, FromDataSet):
         return self.shown
 
     def unread(self) -> set[str]:
-        names = super().unread() | ({"cpq", "bear"} - {_SETTINGS.get(self.offline, "")})
+        names = super().unread() | (set(_SETTINGS.values()) - {_SETTINGS.get(self.offline)})
         if self.offline not in _LEARNERS:
             names |= {"reward_unit"} if self.reads_data else {"reward_unit", "demos", "episodes"}
         return names
@@ -91,7 +93,8 @@ class FromOffline(ShapedOnline, FromDataSet):
     def _learnt(self, path: Path) -> Learnt:
         if not path.is_dir():
             raise HandrailError(
-                f"offline is {self.offline!r}: neither cpq nor bear-lag, nor a run's directory"
+                f"offline is {self.offline!r}: none of {', '.join(_LEARNERS)}, nor a run's "
+                "directory"
             )
         return Learnt.load(path / HANDOVER, self.task)
 
@@ -122,16 +125,24 @@ class FromOffline(ShapedOnline, FromDataSet):
         learnt: Learnt,
         learner: Learner,
         behaviour: Behaviour | None = None,
+        demonstrations: Episodes | None = None,
+        demonstration_share: float = 0.0,
+        fade_in: float = 0.0,
     ) -> Student:
-        """Online, from fresh replay; by default the student acts alone, from the first step."""
+        """Online, from fresh replay; by default the student acts alone, from the first step.
+
+        ``fade_in``: steps until the control of the multiplier is in full force.
+        """
         online = Online(
             run,
             learner,
             self.online,
             make_env=lambda: envs.make(self.task),
             behaviour=behaviour or Alone(0, self.spec().action_size),
-            controller=self.controller(limit=self.limit()),
+            controller=self.controller(limit=self.limit(), fade_in=fade_in),
             seed=self.seed,
+            demonstrations=demonstrations,
+            demonstration_share=demonstration_share,
             reward_unit=learnt.reward_unit,
             normaliser=learnt.normaliser,
         )
@@ -139,7 +150,7 @@ class FromOffline(ShapedOnline, FromDataSet):
         return online.best().mode()
 
 
-_SETTINGS = {"cpq": "cpq", "bear-lag": "bear"}
+_SETTINGS = {"cpq": "cpq", "bear-lag": "bear", "clone": "clone"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,13 +230,10 @@ class JSRL(FromOffline):
 
     def train(self, run: Run, watcher: Watcher) -> Student:
         learnt = self.pretrain(run, watcher)
-        schedule = SCHEDULES[self.guidance.schedule](
-            horizon=self.guidance.horizon or self.spec().horizon,
-            steps=self.online.steps,
-            settings=self.guidance,
+        guidance = Guidance.of(
+            learnt.policy, self.guidance, horizon=self.spec().horizon, steps=self.online.steps
         )
-        learner = sac_lagrangian.learner(self.sac)
-        return self.finetune(run, watcher, learnt, learner, Guidance(learnt.policy, schedule))
+        return self.finetune(run, watcher, learnt, sac_lagrangian.learner(self.sac), guidance)
 
 
 @dataclass(frozen=True, kw_only=True)

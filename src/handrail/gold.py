@@ -20,7 +20,7 @@ from tyro.conf import OmitArgPrefixes
 
 from handrail import envs
 from handrail.errors import HandrailError
-from handrail.guidance import SCHEDULES, Guidance, GuidanceSettings
+from handrail.guidance import Guidance, GuidanceSettings
 from handrail.learners import bc, cvpo, iql
 from handrail.learners import decision_transformer as dt
 from handrail.methods import BC, DT, FromDemonstrations
@@ -28,7 +28,7 @@ from handrail.multipliers import Unshaped
 from handrail.online import Online, OnlineSettings, require_share
 from handrail.online_methods import ShapedOnline
 from handrail.policies import Student
-from handrail.policy_files import load_policy
+from handrail.policy_files import load_guide, load_policy
 from handrail.progress import Watcher
 from handrail.runs import Run
 from handrail.types import Policy
@@ -93,14 +93,12 @@ class GOLD(ShapedOnline, FromDemonstrations):
                 raise HandrailError(
                     f"the guide {self.guide!r} is neither dt nor bc, nor a run's or policy's path"
                 )
-            _, spec = load_policy(Path(self.guide))
-            if spec.task != self.task:
-                raise HandrailError(f"the guide {self.guide} is of {spec.task}, not of {self.task}")
+            load_guide(Path(self.guide), self.task)
 
     def fit_guide(self, run: Run, watcher: Watcher) -> Policy:
         """Lines 2-6: a run of its own inside this one, or a guide that was trained before."""
         if self.guide not in ("bc", "dt"):
-            return load_policy(Path(self.guide))[0]
+            return load_guide(Path(self.guide), self.task)
         path = run.path / "guide"
         if not (path / "summary.json").exists():
             self.demonstrations(run, watcher)  # played once, here, where the expert plays them
@@ -133,17 +131,14 @@ class GOLD(ShapedOnline, FromDemonstrations):
             learner = cvpo.learner(self.cvpo, self.spec(), self.limit())
         else:
             learner = iql.learner(self.iql)
-        schedule = SCHEDULES[self.guidance.schedule](
-            horizon=self.guidance.horizon or self.spec().horizon,
-            steps=self.online.steps,
-            settings=self.guidance,
-        )
         online = Online(  # lines 7-15
             run,
             learner,
             self.online,
             make_env=lambda: envs.make(self.task),
-            behaviour=Guidance(guide, schedule),
+            behaviour=Guidance.of(
+                guide, self.guidance, horizon=self.spec().horizon, steps=self.online.steps
+            ),
             controller=self.controller(
                 limit=self.limit(), fade_in=self.guidance.share * self.online.steps
             )

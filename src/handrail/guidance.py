@@ -238,6 +238,12 @@ class Guidance:
         self._guide, self._schedule = guide, schedule
         self.state: State = {"schedule": schedule.init(), "steps": 0, "guided": 0}
 
+    @classmethod
+    def of(cls, guide: Policy, settings: GuidanceSettings, *, horizon: int, steps: int) -> Guidance:
+        """By settings: ``horizon`` is the task's, ``steps`` the run's."""
+        schedule = SCHEDULES[settings.schedule]
+        return cls(guide, schedule(settings.horizon or horizon, steps, settings))
+
     def policy(self, student: Policy, steps: int) -> guided:
         return guided(self._guide, student, self._schedule, self.state["schedule"], steps)
 

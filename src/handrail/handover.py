@@ -53,7 +53,7 @@ class Learnt:
         """Into a directory of its own."""
         normaliser = {"mean": self.normaliser.mean, "std": self.normaliser.std}
         record = {"reward_unit": self.reward_unit, "hidden": list(self.hidden)}
-        record |= {"spec": asdict(self.spec)}
+        record |= {"layer_norm": self.networks.layer_norm, "spec": asdict(self.spec)}
         state = {"networks": self.networks, "normaliser": normaliser}
         publish(path, _INDEX, "networks", arrays_of(state), record)
 
@@ -78,6 +78,7 @@ class Learnt:
         try:
             spec = Spec.of(record["spec"])
             hidden, unit = tuple(record["hidden"]), float(record["reward_unit"])
+            layer_norm = bool(record.get("layer_norm", False))  # once there was none
         except (KeyError, TypeError) as error:
             raise HandrailError(f"{path / _INDEX} is damaged ({error!r}); restore it") from error
         if spec.task != task:
@@ -85,7 +86,11 @@ class Learnt:
         empty = Normaliser.none(spec.observation_size)
         like = {
             "networks": ActorCritics.new(
-                spec.observation_size, spec.action_size, hidden, key=jax.random.key(0)
+                spec.observation_size,
+                spec.action_size,
+                hidden,
+                layer_norm=layer_norm,
+                key=jax.random.key(0),
             ),
             "normaliser": {"mean": empty.mean, "std": empty.std},
         }

@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
+from handrail.combined import Handrail
 from handrail.errors import HandrailError, Stopped
 from handrail.figures import learning_curves, reward_cost_plane
 from handrail.fine_tuning import JSRL, PEX, SO2, WSRL, Relearn, WarmStart
@@ -15,7 +16,7 @@ from handrail.gold import GOLD
 from handrail.marvel import Marvel
 from handrail.methods import BC, DT, Method
 from handrail.metrics_file import read_metrics
-from handrail.offline_methods import CPQ, BEARLag
+from handrail.offline_methods import CPQ, BEARLag, Clone
 from handrail.online_methods import CVPO, IQL, Expert, SACLag
 from handrail.progress import Console
 from handrail.runs import Run
@@ -24,7 +25,8 @@ METHODS: dict[str, type[Method]] = {
     method.name: method
     for method in (
         *(BC, DT, IQL, CVPO, GOLD),
-        *(CPQ, BEARLag, SACLag, Marvel, WarmStart, Relearn, WSRL, JSRL, PEX, SO2),
+        *(CPQ, BEARLag, Clone, SACLag, Marvel, WarmStart, Relearn, WSRL, JSRL, PEX, SO2),
+        Handrail,
         Expert,
     )
 }

@@ -30,11 +30,25 @@ class Linear(eqx.Module):
 
 
 class MLP(eqx.Module):
-    """Linear layers with ReLU between them."""
+    """Linear layers with ReLU between them.
+
+    With ``layer_norm`` what goes into each ReLU has mean 0 and variance 1 over the layer's units
+    (Ba et al. 2016, arXiv 1607.06450, without gains and biases). It bounds what a critic says of
+    actions it has not seen (RLPD: Ball et al. 2023, arXiv 2302.02948, Sec. 4.2).
+    """
 
     layers: tuple[Linear, ...]
+    layer_norm: bool = eqx.field(static=True)
 
-    def __init__(self, sizes: tuple[int, ...], *, key: PRNGKeyArray, last_gain: float = 1.0):
+    def __init__(
+        self,
+        sizes: tuple[int, ...],
+        *,
+        key: PRNGKeyArray,
+        last_gain: float = 1.0,
+        layer_norm: bool = False,
+    ):
+        self.layer_norm = layer_norm
         keys = jax.random.split(key, len(sizes) - 1)
         gains = [2**0.5] * (len(sizes) - 2) + [last_gain]
         self.layers = tuple(
@@ -44,8 +58,15 @@ class MLP(eqx.Module):
 
     def __call__(self, x: Float[Array, "B I"]) -> Float[Array, "B J"]:
         for layer in self.layers[:-1]:
-            x = jax.nn.relu(layer(x))
+            x = layer(x)
+            x = jax.nn.relu(standardised(x) if self.layer_norm else x)
         return self.layers[-1](x)
+
+
+def standardised(x: Float[Array, "B I"]) -> Float[Array, "B I"]:
+    """Each row less its mean, over its deviation."""
+    x = x - x.mean(-1, keepdims=True)
+    return x * jax.lax.rsqrt((x**2).mean(-1, keepdims=True) + 1e-5)
 
 
 class Critic(eqx.Module):
@@ -54,10 +75,16 @@ class Critic(eqx.Module):
     members: tuple[MLP, ...]
 
     def __init__(
-        self, inputs: int, hidden: tuple[int, ...], *, members: int = 2, key: PRNGKeyArray
+        self,
+        inputs: int,
+        hidden: tuple[int, ...],
+        *,
+        members: int = 2,
+        layer_norm: bool = False,
+        key: PRNGKeyArray,
     ):
         keys = jax.random.split(key, members)
-        self.members = tuple(MLP((inputs, *hidden, 1), key=k) for k in keys)
+        self.members = tuple(MLP((inputs, *hidden, 1), key=k, layer_norm=layer_norm) for k in keys)
 
     def __call__(
         self, observation: Float[Array, "B O"], action: Float[Array, "B A"] | None = None
@@ -144,6 +171,11 @@ class ActorCritics(eqx.Module):
     """Q_c(s, a), of one member: the discounted cost to come."""
     cost_target: Critic
 
+    @property
+    def layer_norm(self) -> bool:
+        """Whether the critics have it."""
+        return self.critic.members[0].layer_norm
+
     @classmethod
     def new(
         cls,
@@ -151,15 +183,14 @@ class ActorCritics(eqx.Module):
         action_size: int,
         hidden: tuple[int, ...],
         *,
+        layer_norm: bool = False,
         key: PRNGKeyArray,
     ) -> ActorCritics:
-        """Untrained ones; the policy is squashed."""
+        """Untrained ones; the policy is squashed. ``layer_norm``: of the critics."""
         o, a = observation_size, action_size
         k1, k2, k3 = jax.random.split(key, 3)
-        critic, cost_critic = (
-            Critic(o + a, hidden, key=k2),
-            Critic(o + a, hidden, members=1, key=k3),
-        )
+        critic = Critic(o + a, hidden, layer_norm=layer_norm, key=k2)
+        cost_critic = Critic(o + a, hidden, members=1, layer_norm=layer_norm, key=k3)
         return cls(
             actor=Actor(o, a, hidden, squashed=True, key=k1),
             critic=critic,

@@ -1,4 +1,5 @@
-"""The methods of ``handrail train`` that learn a limit from data alone: CPQ and BEAR-Lag."""
+"""The methods of ``handrail train`` that leave networks for an online method to go on from: CPQ and
+BEAR-Lag, which learn a limit from data alone, and cloning, which only imitates."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from handrail.data.episodes import Episodes
 from handrail.data.replay import Replay
 from handrail.data.windows import Normaliser
 from handrail.handover import Learnt
-from handrail.learners import bear_lagrangian, cpq
+from handrail.learners import bear_lagrangian, cloning, cpq
 from handrail.methods import FromDemonstrations, InUnits
 from handrail.offline import fit, sampler
 from handrail.policies import MLPPolicy
@@ -46,14 +47,14 @@ class FromDataSet(FromDemonstrations, InUnits):
 
 
 class Learning(NamedTuple):
-    """What ``OfflineSafe`` asks of a method."""
+    """What ``Offline`` asks of a method."""
 
-    settings: cpq.CPQSettings | bear_lagrangian.BEARSettings
+    settings: cpq.CPQSettings | bear_lagrangian.BEARSettings | cloning.CloningSettings
     learner: Learner
 
 
 @dataclass(frozen=True, kw_only=True)
-class OfflineSafe(FromDataSet):
+class Offline(FromDataSet):
     """A method whose networks an online method may go on from."""
 
     @abstractmethod
@@ -82,7 +83,7 @@ class OfflineSafe(FromDataSet):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CPQ(OfflineSafe):
+class CPQ(Offline):
     """Constraints penalised Q-learning from a data set: Marvel's first stage."""
 
     name = "cpq"
@@ -93,7 +94,7 @@ class CPQ(OfflineSafe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BEARLag(OfflineSafe):
+class BEARLag(Offline):
     """BEAR with a Lagrangian of the cost, from a data set."""
 
     name = "bear-lag"
@@ -107,3 +108,14 @@ class BEARLag(OfflineSafe):
 
     def learning(self) -> Learning:
         return Learning(self.bear, bear_lagrangian.learner(self.bear, self.spec(), self.limit()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clone(Offline):
+    """Cloning by maximum likelihood: a policy that an online method may go on from."""
+
+    name = "clone"
+    clone: OmitArgPrefixes[cloning.CloningSettings] = field(default_factory=cloning.CloningSettings)
+
+    def learning(self) -> Learning:
+        return Learning(self.clone, cloning.learner(self.clone))

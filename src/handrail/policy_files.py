@@ -8,7 +8,7 @@ from pathlib import Path
 from handrail.errors import HandrailError
 from handrail.policies import MLPPolicy, Storable
 from handrail.storage import read_policy, write_policy
-from handrail.types import Spec
+from handrail.types import Policy, Spec
 
 
 def save_policy(policy: Storable, path: Path, spec: Spec) -> None:
@@ -60,3 +60,15 @@ def load_policy(path: Path, spec: Spec | None = None) -> tuple[Storable, Spec]:
                 f"that of {spec.task} is {want}"
             )
     return policy, theirs
+
+
+def load_guide(path: Path, task: str) -> Policy:
+    """The policy there, acting deterministically.
+
+    Raises:
+        HandrailError: as ``load_policy``, or it is of another task.
+    """
+    policy, spec = load_policy(path)
+    if spec.task != task:
+        raise HandrailError(f"the guide {path} is of {spec.task}, not of {task}")
+    return policy

@@ -19,6 +19,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from handrail.errors import HandrailError
+from handrail.learners.leash import Leash
 from handrail.learners.sac import alpha_loss, critic_loss
 from handrail.networks import Actor, ActorCritics, Critic
 from handrail.training import Learner, Trained, check_ranges, polyak
@@ -91,7 +92,8 @@ def from_offline(
         HandrailError: what was learnt offline has other sizes than the settings ask for.
     """
     key, k1 = jax.random.split(key)
-    new = ActorCritics.new(spec.observation_size, spec.action_size, settings.hidden, key=k1)
+    o, a = spec.observation_size, spec.action_size
+    new = ActorCritics.new(o, a, settings.hidden, layer_norm=offline.layer_norm, key=k1)
     _require_like(new, offline)
     kept = offline if critics else new
     kept = eqx.tree_at(lambda nets: nets.actor, kept, offline.actor if actor else new.actor)
@@ -186,8 +188,9 @@ def update(
     state: SACLagrangianState,
     batch: Batch,
     multiplier: Float[Array, ""],
+    leash: Leash | None = None,
 ) -> tuple[SACLagrangianState, Metrics]:
-    """The critics, then the policy, then alpha."""
+    """The critics, then the policy (on a leash, where there is one), then alpha."""
     key, k1, *keys = jax.random.split(state.key, 2 + settings.critic_steps)
     rows = len(batch.reward) // settings.critic_steps
     metrics: Metrics = {}
@@ -195,13 +198,13 @@ def update(
         part = Batch(*(x[i * rows : (i + 1) * rows] for x in batch))
         state, metrics = critics_step(settings, state, part, k)
 
-    alpha = jnp.exp(state.log_alpha.net)
-    actor, (loss_pi, log_prob) = state.actor.descend(
-        lambda net: actor_loss(
-            net, state.critic.net, state.cost_critic.net, alpha, multiplier, batch, k1
-        ),
-        aux=True,
-    )
+    alpha, critics = jnp.exp(state.log_alpha.net), (state.critic.net, state.cost_critic.net)
+
+    def loss(net: Actor) -> tuple[Float[Array, ""], Float[Array, " B"]]:
+        loss, log_prob = actor_loss(net, *critics, alpha, multiplier, batch, k1)
+        return loss if leash is None else loss + leash.loss(net, batch), log_prob
+
+    actor, (loss_pi, log_prob) = state.actor.descend(loss, aux=True)
     log_alpha = state.log_alpha
     if settings.adapt_alpha:
         log_alpha, _ = log_alpha.descend(
@@ -228,6 +231,7 @@ def learner(
     *,
     actor: bool = True,
     critics: bool = True,
+    leash: Leash | None = None,
 ) -> Learner:
     """From scratch, or from what was learnt offline: then see ``from_offline``."""
 
@@ -239,6 +243,6 @@ def learner(
     return Learner(
         "SAC-Lagrangian",
         start,
-        lambda state, batch, weight: update(settings, state, batch, weight),
+        lambda state, batch, weight: update(settings, state, batch, weight, leash),
         lambda state: state.actor.net,
     )

@@ -1,0 +1,107 @@
+"""Handrail: GOLD and Marvel joined, as their comparison favours (docs/handrail.md).
+
+    1  from demonstrations D a policy pi_0, by cloning                     ``Handrail.pretrain``
+    2  new critics, with layer normalisation, become its values            ``Handrail.prealign``
+    3  for h in [H1, ..., 0]: pi_0 acts for h steps, then the student      ``guidance.guided``
+    4    half of each batch from D; the critics as in SAC-Lagrangian       ``online.Online``
+    5    the student as well, on a leash to D                              ``leash.Leash.loss``
+    6    lambda by an adaptive PID, in force as the guide leaves           ``pid.adaptive``
+
+3 is GOLD's (Algorithm 1), 2 and 6 are Marvel's, half a batch of D and layer normalisation RLPD's;
+the leash keeps a student from forgetting pi_0 while its critics are still wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import jax
+from tyro.conf import OmitArgPrefixes
+
+from handrail.data.episodes import Episodes
+from handrail.errors import HandrailError
+from handrail.guidance import Guidance, GuidanceSettings
+from handrail.handover import Learnt
+from handrail.learners import sac_lagrangian
+from handrail.learners.leash import Leash
+from handrail.marvel import Marvel
+from handrail.methods import FromDemonstrations
+from handrail.networks import ActorCritics
+from handrail.online import OnlineSettings, require_share
+from handrail.policies import Student
+from handrail.policy_files import load_guide
+from handrail.progress import Watcher
+from handrail.runs import Run
+from handrail.types import Policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handrail(Marvel):
+    """GOLD and Marvel joined: a guide, aligned critics, a leash, an adaptive multiplier."""
+
+    name = "handrail"
+    shown = "Handrail"
+    offline: str = "clone"
+    """clone (for demonstrations), cpq or bear-lag (for data of many returns and costs), fitted to
+    them; or the directory of such a run. Its policy is kept, its critics are not."""
+    guide: Path | None = None
+    """A run's or policy's path: it acts first in an episode. None: the policy learnt offline."""
+    guidance: OmitArgPrefixes[GuidanceSettings] = field(default_factory=GuidanceSettings)
+    demonstration_share: float = 0.5
+    """Part of each batch that is drawn from the demonstrations, above 0 and below 1 (RLPD: 0.5)."""
+    leash: float = 5.0
+    """Strength >= 0 of what keeps the student near demonstrated actions, in reward units."""
+    online: OmitArgPrefixes[OnlineSettings] = field(
+        default_factory=lambda: OnlineSettings(updates_per_step=0.5, batch=128, noise=0.3)
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_share(self.demonstration_share, 0)
+        Leash(self.leash, self.demonstration_share)  # it refuses what is out of range
+        if round(self.online.batch * self.demonstration_share) < 1:
+            raise HandrailError(
+                f"demonstration_share is {self.demonstration_share:g} of batches of "
+                f"{self.online.batch}: not one demonstrated step; raise it"
+            )
+
+    def check(self) -> None:
+        super().check()
+        if self.guide is not None:
+            load_guide(self.guide, self.task)
+
+    def players(self) -> list[Path]:
+        return FromDemonstrations.players(self)  # an expert, not a spread of policies
+
+    def play(self, players: list[Path], watcher: Watcher) -> Episodes:
+        return FromDemonstrations.play(self, players, watcher)
+
+    def prealign(self, run: Run, watcher: Watcher, learnt: Learnt) -> Learnt:
+        """New critics become the values of the policy; those learnt offline are left behind."""
+        nets, spec = learnt.networks, learnt.spec
+        new = ActorCritics.new(
+            spec.observation_size,
+            spec.action_size,
+            learnt.hidden,
+            layer_norm=True,
+            key=jax.random.key(self.seed),
+        )
+        new = replace(new, actor=nets.actor)
+        return super().prealign(run, watcher, replace(learnt, networks=new))
+
+    def train(self, run: Run, watcher: Watcher) -> Student:
+        learnt = self.pretrain(run, watcher)  # 1
+        aligned = self.prealign(run, watcher, learnt)  # 2
+        guide: Policy = learnt.policy if self.guide is None else load_guide(self.guide, self.task)
+        leash = Leash(self.leash, self.demonstration_share)
+        return self.finetune(  # 3-6
+            run,
+            watcher,
+            aligned,
+            sac_lagrangian.learner(self.sac, aligned.networks, leash=leash),
+            Guidance.of(guide, self.guidance, horizon=self.spec().horizon, steps=self.online.steps),
+            demonstrations=self.demonstrations(run, watcher),
+            demonstration_share=self.demonstration_share,
+            fade_in=self.guidance.share * self.online.steps,
+        )

@@ -1,0 +1,42 @@
+"""A leash: what keeps a policy near demonstrated actions while its critics do not know better.
+
+    beta E_D[|mode(s) - a|^2]
+
+A policy that learns from values alone forgets what it was taught before they are right. Behaviour
+cloning beside the policy's own loss keeps it (TD3+BC: Fujimoto, Gu 2021, arXiv 2106.06860), here on
+demonstrations alone (as in Nair et al. 2018, arXiv 1709.10089, Eq. 5): what it does where nobody
+showed anything is its own. As values grow, so does the length of the leash.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Array, Float
+
+from handrail.errors import HandrailError
+from handrail.networks import Actor
+from handrail.types import Batch
+
+
+@dataclass(frozen=True)
+class Leash:
+    """Of the last ``share`` of each batch, which are demonstrations (``online.Online``).
+
+    Raises:
+        HandrailError: a strength below 0, or none.
+    """
+
+    strength: float
+    """beta >= 0, in reward units."""
+    share: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength < float("inf"):  # nor NaN
+            raise HandrailError(f"the leash is {self.strength:g}; it must be 0 or more")
+
+    def loss(self, actor: Actor, batch: Batch) -> Float[Array, ""]:
+        """The term above, summed over the action's axes."""
+        rows = round(len(batch.reward) * self.share)
+        mode = actor.mode(batch.observation[-rows:])
+        return self.strength * ((mode - batch.action[-rows:]) ** 2).sum(-1).mean()

@@ -1,0 +1,163 @@
+"""Handrail: what it takes from GOLD and from Marvel, on the toy task. That it is resumed
+in the same bits is in test_marvel."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import toy
+from broken_off import through
+
+from handrail.cli import main
+from handrail.combined import Handrail
+from handrail.data import sources
+from handrail.errors import HandrailError
+from handrail.guidance import GuidanceSettings
+from handrail.handover import Learnt
+from handrail.jobs import start
+from handrail.learners.cloning import CloningSettings
+from handrail.learners.sac_lagrangian import SACLagrangianSettings
+from handrail.methods import BC
+from handrail.metrics_file import read_metrics
+from handrail.offline_methods import HANDOVER
+from handrail.online import Online, OnlineSettings
+from handrail.policy_files import load_policy
+from handrail.prealignment import PrealignmentSettings
+from handrail.progress import Watcher
+from handrail.runs import Run
+from handrail.storage import arrays_of
+from handrail.types import Draws, Policy, Step
+
+LOOP = OnlineSettings(
+    steps=240, environments=3, block=24, batch=8, start=48, evaluate_every=48, evaluate_episodes=2
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with toy.compiled_once(tmp_path_factory.getbasetemp() / "compiled") as directory:
+        yield directory
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("data")
+    return toy.demonstration_file(path / "toy.hdf5", toy.TOY, episodes=6)
+
+
+def made(data: Path, **changes) -> Handrail:
+    settings = {
+        "task": toy.TOY, "demos": data, "cost_limit": 1.0, "online": LOOP,
+        "sac": SACLagrangianSettings(hidden=(8,)),
+        "clone": CloningSettings(hidden=(8,), updates=120, batch=8),
+        "vpa": PrealignmentSettings(updates=120, batch=8), "correlation_episodes": 0,
+        "guidance": GuidanceSettings(share=0.4, stages=3, window=1, tolerance=0.9),
+    }  # fmt: skip
+    return Handrail(**(settings | changes))
+
+
+def acted(policy: Policy, observed: np.ndarray) -> np.ndarray:
+    n = len(observed)
+    none, zeros = np.zeros((n, 1), np.float32), np.zeros(n, np.float32)
+    step = Step(observed, none, zeros, zeros, np.ones(n, bool))
+    return policy.act(policy.initial(n), step, Draws(none, zeros))[0]
+
+
+def test_the_policy_is_kept_and_its_critics_are_new_and_normalised(data, tmp_path):
+    method = made(data)
+    with Run.create(tmp_path / "run", method.settings()) as run:
+        learnt = method.pretrain(run, Watcher())
+        method.prealign(run, Watcher(), learnt)
+        aligned = method.prealign(run, Watcher(), learnt)  # read back
+    assert not learnt.networks.layer_norm
+    assert aligned.networks.layer_norm
+    before, after = (arrays_of(found.networks) for found in (learnt, aligned))
+    assert all((before[name] == after[name]).all() for name in before if ".actor" in name)
+    assert any((before[name] != after[name]).any() for name in before if ".cost_critic" in name)
+
+
+def test_the_guide_acts_first_and_the_student_in_the_end(data, tmp_path):
+    shares = read_metrics(through(made(data), tmp_path / "run"))["guide/share"]
+    assert shares[0] == 1.0
+    assert shares[-1] == 0.0
+    assert list(shares) == sorted(shares, reverse=True)
+
+
+def test_the_last_rows_of_a_batch_are_demonstrations(data, tmp_path, monkeypatch):
+    """Those that the leash holds to: as many as its share, and from the demonstrations."""
+    seen = []
+    batches = Online._batches
+
+    def noting(self):
+        found = batches(self)
+        seen.append(found)
+        return found
+
+    monkeypatch.setattr(Online, "_batches", noting)
+    through(made(data, demonstration_share=0.25), tmp_path / "run")
+    spec = made(data).spec()
+    shown = {tuple(a) for e in sources.read(data) for a in spec.to_unit(e.actions).tolist()}
+    for batch in seen:
+        theirs = np.array([[tuple(a) in shown for a in row] for row in batch.action.tolist()])
+        assert theirs[:, 6:].all()
+    assert not theirs[:, :6].all()
+
+
+def test_another_policy_may_guide(data, tmp_path):
+    guide = through(BC(task=toy.TOY, demos=data), tmp_path / "bc")
+    method = made(data, guide=guide)
+    method.check()
+    path = through(method, tmp_path / "run")
+    assert read_metrics(path)["guide/share"][0] == 1.0
+    other = through(made(data), tmp_path / "other")
+    first = [next(iter(sources.read(p))).actions for p in (path, other)]
+    assert not np.array_equal(*first)  # the guide's steps are another's
+
+
+def test_the_leash_keeps_the_student_near_the_demonstrations(data, tmp_path):
+    """With critics that know nothing yet (a rate of 0), values alone lead anywhere."""
+    blind = SACLagrangianSettings(
+        hidden=(8,), critic_rate=0.0, cost_critic_rate=0.0, actor_rate=3e-3, initial_alpha=1e-3
+    )
+    vpa = PrealignmentSettings(updates=1, batch=8)
+    loop = replace(LOOP, steps=480, evaluate_every=480, updates_per_step=2.0)
+    far = []
+    for strength in (0.0, 20.0):
+        method = made(data, sac=blind, vpa=vpa, leash=strength, online=loop)
+        path = through(method, tmp_path / f"run-{strength:g}")
+        cloned = Learnt.load(path / "offline" / HANDOVER, toy.TOY).policy
+        observed = np.concatenate([e.observations[:-1] for e in sources.read(data)])
+        ours, theirs = (acted(policy, observed) for policy in (load_policy(path)[0], cloned))
+        far.append(float(np.abs(ours - theirs).mean()))
+    assert far[1] < 0.5 * far[0]
+
+
+def test_refusals(data, tmp_path):
+    other = through(BC(task=toy.ENDS, demos=toy.demonstration_file(
+        tmp_path / "ends.hdf5", toy.ENDS)), tmp_path / "bc")  # fmt: skip
+    with pytest.raises(HandrailError, match=f"is of {toy.ENDS}, not of {toy.TOY}"):
+        start(made(data, guide=other, out=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(HandrailError, match="demonstration_share is 0 of batches of 8: not one"):
+        made(data, demonstration_share=0.0)
+    with pytest.raises(HandrailError, match=r"demonstration_share is 1; it must lie in \[0, 1\)"):
+        made(data, demonstration_share=1.0)
+    with pytest.raises(HandrailError, match="the leash is -1; it must be 0 or more"):
+        made(data, leash=-1.0)
+    with pytest.raises(HandrailError, match="no expert is shipped for gym/toy:Toy-v0"):
+        made(None).check()
+
+
+def test_from_the_command_line(data, tmp_path, capsys):
+    out = tmp_path / "run"
+    small = ["--hidden", "8", "--steps", "1000", "--evaluate-every", "500", "--updates-per-step"]
+    assert main(["train", "handrail", toy.TOY, "--demos", str(data), "--out", str(out), *small,
+                 "0.1", "--clone.hidden", "8", "--clone.updates", "50", "--vpa.updates", "50",
+                 "--leash", "2", "--share", "0.5"]) == 0  # fmt: skip
+    assert jax.tree.leaves(Learnt.load(out / "prealigned" / HANDOVER, toy.TOY).networks)
+    assert main(["evaluate", str(out), "--episodes", "2"]) == 0
+    assert "Handrail" in capsys.readouterr().out
