@@ -21,7 +21,7 @@ from handrail.page.correlations import correlations
 from handrail.page.measured import CURVE_COLUMNS, read_curves, read_results
 from handrail.page.over_steps import multipliers, training_cost
 from handrail.page.over_tasks import over_tasks
-from handrail.page.paper import cost_limit
+from handrail.page.paper import OURS, cost_limit
 from handrail.page.rank_panels import TaskChanges, changes
 from handrail.page.sections import normalised, overview, tasks_in_detail, times
 from handrail.page.sources import Sources
@@ -110,7 +110,7 @@ def test_no_method_is_of_two_papers():
 
 def test_the_paper_has_the_rows_and_tasks_of_its_table():
     shipped, paper = definition.read("marvel"), papers.MARVEL
-    assert {row.label for row in shipped.method} == {*paper.methods, *paper.variants}
+    assert {row.label for row in shipped.method} == {*paper.methods, *OURS, *paper.variants}
     assert list(paper.tasks) == shipped.tasks
     assert all(cost_limit(task) == 20 for task in paper.tasks)
     assert set(VARIANTS) <= {*paper.methods, *paper.variants}
@@ -120,7 +120,7 @@ def test_the_paper_has_the_rows_and_tasks_of_its_table():
 
 
 def test_methods_of_a_figure_have_colours_of_their_own():
-    methods = papers.MARVEL.methods
+    methods = (*papers.MARVEL.methods, *OURS)
     whole = colours(methods)
     assert len(set(whole.values())) == len(methods)
     assert colours(methods[::-1]) == whole
@@ -132,9 +132,9 @@ def test_methods_of_a_figure_have_colours_of_their_own():
 def test_the_overview_leaves_out_the_variants(sources):
     text = overview(sources)
     assert text.startswith("# Marvel\n")
-    assert "13 of 120 cells" in text  # 6 tasks, 20 methods
+    assert "13 of 126 cells" in text  # 6 tasks, 21 methods
     heads = row_of(text, "task")
-    assert heads[2:] == list(papers.MARVEL.methods)
+    assert heads[2:] == [*papers.MARVEL.methods, *OURS]
     ball = dict(zip(heads, row_of(text, "BallCircle", "20"), strict=True))
     assert ball["Marvel"] == "**620.0 / 18.0**"
     assert (ball["From Scratch"], ball["SO2"]) == ("450.0 / 25.0", "not run")

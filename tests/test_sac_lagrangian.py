@@ -82,7 +82,7 @@ def test_several_steps_of_the_critics_each_on_its_part_of_the_batch(state, batch
     new, _ = sac_lagrangian.update(settings, state, batch, jnp.float32(1.0))
     _, _, *keys = jax.random.split(state.key, 4)
     by_hand = state
-    for rows, key in zip((slice(0, B // 2), slice(B // 2, B)), keys, strict=True):
+    for rows, key in zip((slice(0, B, 2), slice(1, B, 2)), keys, strict=True):
         part = Batch(*(x[rows] for x in batch))
         by_hand, _ = sac_lagrangian.critics_step(settings, by_hand, part, key)
     for ours, theirs in zip(

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 BLUE, VERMILLION, ORANGE, GREEN = "#0072B2", "#D55E00", "#E69F00", "#009E73"
 PURPLE, SKY, BLACK, BROWN = "#CC79A7", "#56B4E9", "#000000", "#7A4B1E"
-GREY = "#999999"
-PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BLACK, BROWN, GREY)
+GREY, OLIVE = "#999999", "#8C8B1A"
+PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BLACK, BROWN, GREY, OLIVE)
 PREFERRED = {  # by how a label begins, the first that fits; none twice on a page of results
     "gold (bc": SKY,
     "gold (dt-cvpo": BROWN,
@@ -42,6 +42,7 @@ PREFERRED = {  # by how a label begins, the first that fits; none twice on a pag
     **dict.fromkeys(("cvpo", "so2"), BLACK),
     **dict.fromkeys(("sac-lag", "bear-lag", "pex"), BROWN),
     "cpq": GREY,
+    "handrail": OLIVE,
 }
 MARKERS = {"guide": "D", "student": "*", "scratch": "s"}
 

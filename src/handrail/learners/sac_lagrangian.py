@@ -51,8 +51,8 @@ class SACLagrangianSettings:
     target_noise: float = 0.0
     """Deviation of Gaussian noise on the actions of the targets, in the unit box (SO2: 0.1)."""
     critic_steps: int = 1
-    """Steps of the critics for each of the policy (SO2: several): a batch is cut in so many parts,
-    one for each step, and the policy steps on the whole."""
+    """Steps of the critics for each of the policy (SO2: several): a batch is dealt out among them,
+    row by row, so that each has its share of demonstrations; the policy steps on the whole."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -192,10 +192,9 @@ def update(
 ) -> tuple[SACLagrangianState, Metrics]:
     """The critics, then the policy (on a leash, where there is one), then alpha."""
     key, k1, *keys = jax.random.split(state.key, 2 + settings.critic_steps)
-    rows = len(batch.reward) // settings.critic_steps
     metrics: Metrics = {}
     for i, k in enumerate(keys):
-        part = Batch(*(x[i * rows : (i + 1) * rows] for x in batch))
+        part = Batch(*(x[i :: settings.critic_steps] for x in batch))
         state, metrics = critics_step(settings, state, part, k)
 
     alpha, critics = jnp.exp(state.log_alpha.net), (state.critic.net, state.cost_critic.net)

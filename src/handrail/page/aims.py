@@ -51,7 +51,7 @@ def _told(reached: bool | None, why: str) -> str:
 
 
 def _return(sources: Sources, task: str) -> _Judged:
-    own, best = sources.paper.own, sources.best(task)
+    own, best = sources.paper.own, sources.best(task, sources.judged)
     if (task, own) not in sources.results:
         return None, "not run"
     mine = sources.returns(task, own)
@@ -61,7 +61,7 @@ def _return(sources: Sources, task: str) -> _Judged:
     if best is None or not paper.within(task, sources.costs(task, own).mean()):
         return False, f"{told} above the limit"
     if best == own:
-        run = sum((task, m) in sources.results for m in sources.methods)
+        run = sum((task, m) in sources.results for m in sources.judged)
         if run == 1:
             return None, "nothing to compare with"
         return True, f"{told}, the best of {run}"
@@ -101,7 +101,7 @@ def _training(sources: Sources, task: str) -> _Judged:
 
 def _gaps(sources: Sources) -> str:
     """Where the return was judged against a part of the other methods, and how many those are."""
-    own, others = sources.paper.own, [m for m in sources.methods if m != sources.paper.own]
+    own, others = sources.paper.own, [m for m in sources.judged if m != sources.paper.own]
     told = []
     for task in sources.has_run([own]):
         run = sum((task, m) in sources.results for m in others)

@@ -79,6 +79,10 @@ class Scale:
         return (returns - ends[0]) / (ends[1] - ends[0])
 
 
+OURS = ("Handrail",)
+"""Methods that are of no paper: on each page after the paper's, and no aim is judged by them."""
+
+
 @dataclass(frozen=True)
 class Paper:
     """All that a paper's page differs in from another's."""

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from handrail.page.measured import Curves, Result, Results
-from handrail.page.paper import Paper, within
+from handrail.page.paper import OURS, Paper, within
 from handrail.page.words import mean
 
 
@@ -40,8 +40,8 @@ class Sources:
 
     @property
     def every_method(self) -> list[str]:
-        """And, after the paper's own, the variants of them."""
-        known = (*self.paper.methods, *self.paper.variants)
+        """And, after the paper's and ours, the variants of them."""
+        known = (*self.paper.methods, *OURS, *self.paper.variants)
         return _ordered(known, (method for _, method in [*self.results, *self.curves]))
 
     def runs_of(self, method: str) -> list[Result]:
@@ -60,14 +60,19 @@ class Sources:
         """Mean over seeds; None where the cell was not run, or a seed has none."""
         return mean([run.training_cost for run in self.results.get((task, method), ())])
 
-    def best(self, task: str) -> str | None:
-        """The method that earns most of those whose mean cost is within the limit."""
+    def best(self, task: str, methods: Sequence[str] | None = None) -> str | None:
+        """Of these (or all) methods the one that earns most with its mean cost within the limit."""
         kept = [
             m
-            for m in self.methods
+            for m in (self.methods if methods is None else methods)
             if (task, m) in self.results and within(task, self.costs(task, m).mean())
         ]
         return max(kept, key=lambda m: self.returns(task, m).mean(), default=None)
+
+    @property
+    def judged(self) -> list[str]:
+        """The methods that the paper's own is judged against, itself among them."""
+        return [m for m in self.methods if m not in OURS]
 
     def has_run(self, methods: Sequence[str]) -> list[str]:
         """The tasks on which all these methods have been run."""

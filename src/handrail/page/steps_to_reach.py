@@ -11,7 +11,7 @@ from handrail.page.words import number, paragraphs, table
 
 
 def steps_to_reach(sources: Sources) -> str:
-    gold = [m for m in sources.methods if m.startswith("GOLD")]
+    gold = [m for m in sources.methods if m.startswith("GOLD") or m in paper.OURS]
     rows = []
     for task in sources.tasks:
         known = {m: c for m in sources.paper.scratch if (c := curve(sources, task, m)) is not None}
@@ -41,7 +41,7 @@ def steps_to_reach(sources: Sources) -> str:
         "## Steps to reach the best method from scratch",
         "Environment steps at the first evaluation whose mean return over seeds is no less than "
         "what the better of IQL and CVPO from scratch has at its last one; in brackets the mean "
-        "cost there. GOLD begins with demonstrations, whose steps, and updates on them, are not "
+        "cost there. These begin with demonstrations, whose steps, and updates on them, are not "
         "counted.",
         table([*heads, f"{sources.paper.own} saves"], rows, "ll" + "r" * (len(gold) + 2)),
     )
