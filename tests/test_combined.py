@@ -16,20 +16,23 @@ from handrail.cli import main
 from handrail.combined import Handrail
 from handrail.data import sources
 from handrail.errors import HandrailError
+from handrail.fine_tuning import PEX, SO2, WSRL, Relearn, WarmStart
 from handrail.guidance import GuidanceSettings
 from handrail.handover import Learnt
 from handrail.jobs import start
 from handrail.learners.cloning import CloningSettings
+from handrail.learners.cpq import CPQSettings
 from handrail.learners.sac_lagrangian import SACLagrangianSettings
 from handrail.methods import BC
 from handrail.metrics_file import read_metrics
-from handrail.offline_methods import HANDOVER
+from handrail.offline_methods import CPQ, HANDOVER, Clone
 from handrail.online import Online, OnlineSettings
 from handrail.policy_files import load_policy
 from handrail.prealignment import PrealignmentSettings
 from handrail.progress import Watcher
 from handrail.runs import Run
 from handrail.storage import arrays_of
+from handrail.training import demonstrated
 from handrail.types import Draws, Policy, Step
 
 LOOP = OnlineSettings(
@@ -101,10 +104,11 @@ def test_the_last_rows_of_a_batch_are_demonstrations(data, tmp_path, monkeypatch
     through(made(data, demonstration_share=0.25), tmp_path / "run")
     spec = made(data).spec()
     shown = {tuple(a) for e in sources.read(data) for a in spec.to_unit(e.actions).tolist()}
+    rows = demonstrated(0.25, LOOP.batch)
     for batch in seen:
         theirs = np.array([[tuple(a) in shown for a in row] for row in batch.action.tolist()])
-        assert theirs[:, 6:].all()
-    assert not theirs[:, :6].all()
+        assert theirs[:, -rows:].all()
+    assert not theirs[:, :-rows].all()
 
 
 def test_another_policy_may_guide(data, tmp_path):
@@ -142,14 +146,56 @@ def test_refusals(data, tmp_path):
     with pytest.raises(HandrailError, match=f"is of {toy.ENDS}, not of {toy.TOY}"):
         start(made(data, guide=other, out=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
-    with pytest.raises(HandrailError, match="demonstration_share is 0 of batches of 8: not one"):
+    with pytest.raises(HandrailError, match="demonstration_share is 0; a leash asks for"):
         made(data, demonstration_share=0.0)
-    with pytest.raises(HandrailError, match=r"demonstration_share is 1; it must lie in \[0, 1\)"):
+    with pytest.raises(HandrailError, match="demonstration_share is 1; a leash asks for"):
         made(data, demonstration_share=1.0)
+    for share in (0.05, 0.95):
+        with pytest.raises(HandrailError, match=f"is {share}: of a batch of 8 that is none, or"):
+            made(data, demonstration_share=share)
+    with pytest.raises(HandrailError, match="the guide dt is no directory"):
+        made(data, guide=Path("dt")).check()
+    with pytest.raises(HandrailError, match="leave --no-normalise out"):
+        made(data, online=replace(LOOP, normalise=False))
+    with pytest.raises(HandrailError, match="critic_steps is 9, a batch has 8 rows"):
+        made(data, sac=SACLagrangianSettings(hidden=(8,), critic_steps=9)).check()
     with pytest.raises(HandrailError, match="the leash is -1; it must be 0 or more"):
         made(data, leash=-1.0)
     with pytest.raises(HandrailError, match="no expert is shipped for gym/toy:Toy-v0"):
         made(None).check()
+    with pytest.raises(HandrailError, match="no policies are shipped that play a data set of gym"):
+        made(None, offline="cpq", cpq=CPQSettings(hidden=(8,))).check()
+
+
+def test_an_expert_plays_what_is_cloned_and_a_spread_the_rest():
+    expert = Handrail(task="bullet/CarCircle-gold")
+    assert (expert.episodes, len(expert.players())) == (200, 1)
+    assert expert.players() == Clone(task="bullet/CarCircle-gold").players()
+    assert Clone(task="bullet/CarCircle-gold").episodes == 200
+    spread = Handrail(task="bullet/BallCircle", offline="cpq")
+    assert spread.players() == CPQ(task="bullet/BallCircle").players()
+    assert (len(spread.players()), CPQ(task="bullet/BallCircle").episodes) == (12, 500)
+    with pytest.raises(HandrailError, match="no expert is shipped for bullet/BallCircle"):
+        Handrail(task="bullet/BallCircle").players()
+
+
+def test_it_goes_on_from_a_run_that_was_made_before(data, tmp_path):
+    """--offline RUN of the same clone ends in the same bits."""
+    inside = through(made(data), tmp_path / "inside")
+    given = through(made(data, offline=str(inside / "offline")), tmp_path / "given")
+    assert (inside / "metrics.csv").read_bytes() == (given / "metrics.csv").read_bytes()
+
+
+@pytest.mark.parametrize("cls", [WarmStart, WSRL, SO2, PEX])
+def test_a_clone_has_no_critics_to_go_on_from(cls, data, tmp_path):
+    small = {"task": toy.TOY, "demos": data, "online": LOOP, "cost_limit": 1.0}
+    small |= {"clone": CloningSettings(hidden=(8,), updates=60, batch=8)}
+    sac = replace(cls(task=toy.TOY).sac, hidden=(8,))
+    run = through(Clone(task=toy.TOY, demos=data, clone=small["clone"]), tmp_path / "clone")
+    for offline in ("clone", str(run)):
+        with pytest.raises(HandrailError, match=f"{cls.name} goes on from critics, and a clone"):
+            cls(**small, sac=sac, offline=offline).check()
+    Relearn(**small, sac=sac, offline=str(run)).check()
 
 
 def test_from_the_command_line(data, tmp_path, capsys):

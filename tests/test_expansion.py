@@ -108,3 +108,14 @@ def test_the_offline_policy_stays_and_the_multiplier_is_the_last(seen):
     np.testing.assert_array_equal(
         first.critic.members[0][0][0], offline.critic.members[0].layers[0].weight
     )
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+def test_critics_on_the_host_are_the_critics(layer_norm):
+    nets = shaken(ActorCritics.new(O, A, (8, 8), layer_norm=layer_norm, key=jax.random.key(1)))
+    inputs = np.random.default_rng(0).normal(size=(B, O + A)).astype(np.float32)
+    host = HostCritic.of(nets.critic)
+    again = HostCritic.from_arrays(host.to_arrays(), [3, 3], layer_norm)
+    theirs = nets.critic(inputs[:, :O], inputs[:, O:])
+    for critic in (host, again):
+        np.testing.assert_allclose(critic(inputs), theirs, atol=2e-5)

@@ -92,3 +92,5 @@ def test_its_strength_is_checked():
     for strength, said in ((-1.0, "-1"), (float("nan"), "nan")):
         with pytest.raises(HandrailError, match=f"the leash is {said}; it must be 0 or more"):
             Leash(strength, 0.5)
+    with pytest.raises(HandrailError, match="the leash is inf; it must be 0 or more, and finite"):
+        Leash(float("inf"), 0.5)

@@ -5,10 +5,10 @@
     3  for h in [H1, ..., 0]: pi_0 acts for h steps, then the student      ``guidance.guided``
     4    half of each batch from D; the critics as in SAC-Lagrangian       ``online.Online``
     5    the student as well, on a leash to D                              ``leash.Leash.loss``
-    6    lambda by an adaptive PID, in force as the guide leaves           ``pid.adaptive``
+    6    lambda by an adaptive PID, in full force after the guide's share  ``pid.adaptive``
 
-3 is GOLD's (Algorithm 1), 2 and 6 are Marvel's, half a batch of D and layer normalisation RLPD's;
-the leash keeps a student from forgetting pi_0 while its critics are still wrong.
+3 is GOLD's (Algorithm 1), 2 and 6 are Marvel's, half a batch of D and layer normalisation are
+RLPD's; the leash keeps a student from forgetting pi_0 while its critics are still wrong.
 """
 
 from __future__ import annotations
@@ -19,14 +19,11 @@ from pathlib import Path
 import jax
 from tyro.conf import OmitArgPrefixes
 
-from handrail.data.episodes import Episodes
-from handrail.errors import HandrailError
 from handrail.guidance import Guidance, GuidanceSettings
 from handrail.handover import Learnt
 from handrail.learners import sac_lagrangian
 from handrail.learners.leash import Leash
 from handrail.marvel import Marvel
-from handrail.methods import FromDemonstrations
 from handrail.networks import ActorCritics
 from handrail.online import OnlineSettings, require_share
 from handrail.policies import Student
@@ -42,9 +39,15 @@ class Handrail(Marvel):
 
     name = "handrail"
     shown = "Handrail"
+    demos: Path | None = None
+    """Demonstrations, or a data set: DSRL HDF5, Minari, or a run's episodes. None: the shipped
+    expert plays; with --offline cpq or bear-lag the task's shipped policies do, as in `handrail
+    dataset`."""
+    episodes: int = 200
+    """Episodes that are played where none are given."""
     offline: str = "clone"
     """clone (for demonstrations), cpq or bear-lag (for data of many returns and costs), fitted to
-    them; or the directory of such a run. Its policy is kept, its critics are not."""
+    them; or the directory of such a run. The policy is kept, the critics are not."""
     guide: Path | None = None
     """A run's or policy's path: it acts first in an episode. None: the policy learnt offline."""
     guidance: OmitArgPrefixes[GuidanceSettings] = field(default_factory=GuidanceSettings)
@@ -58,24 +61,13 @@ class Handrail(Marvel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_share(self.demonstration_share, 0)
         Leash(self.leash, self.demonstration_share)  # it refuses what is out of range
-        if round(self.online.batch * self.demonstration_share) < 1:
-            raise HandrailError(
-                f"demonstration_share is {self.demonstration_share:g} of batches of "
-                f"{self.online.batch}: not one demonstrated step; raise it"
-            )
+        require_share(self.demonstration_share, 0, self.online.batch)
 
     def check(self) -> None:
         super().check()
         if self.guide is not None:
             load_guide(self.guide, self.task)
-
-    def players(self) -> list[Path]:
-        return FromDemonstrations.players(self)  # an expert, not a spread of policies
-
-    def play(self, players: list[Path], watcher: Watcher) -> Episodes:
-        return FromDemonstrations.play(self, players, watcher)
 
     def prealign(self, run: Run, watcher: Watcher, learnt: Learnt) -> Learnt:
         """New critics become the values of the policy; those learnt offline are left behind."""
@@ -88,7 +80,7 @@ class Handrail(Marvel):
             key=jax.random.key(self.seed),
         )
         new = replace(new, actor=nets.actor)
-        return super().prealign(run, watcher, replace(learnt, networks=new))
+        return super().prealign(run, watcher, replace(learnt, networks=new, critics=False))
 
     def train(self, run: Run, watcher: Watcher) -> Student:
         learnt = self.pretrain(run, watcher)  # 1

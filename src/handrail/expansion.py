@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from handrail.data.windows import Normaliser
 from handrail.learners import sac_lagrangian
 from handrail.learners.sac_lagrangian import SACLagrangianSettings, SACLagrangianState
-from handrail.networks import Actor, ActorCritics, Critic
+from handrail.networks import Actor, ActorCritics, Critic, standardised
 from handrail.policies import MLPPolicy
 from handrail.training import Learner
 from handrail.types import Batch, Draws, Metrics, Step
@@ -45,6 +45,7 @@ class HostCritic:
 
     members: tuple[tuple[tuple[np.ndarray, np.ndarray], ...], ...]
     """Weight and bias of each layer of each member."""
+    layer_norm: bool = False
 
     @classmethod
     def of(cls, critic: Any) -> HostCritic:
@@ -52,7 +53,8 @@ class HostCritic:
             tuple(
                 tuple((np.asarray(layer.weight), np.asarray(layer.bias)) for layer in net.layers)
                 for net in critic.members
-            )
+            ),
+            critic.layer_norm,
         )
 
     def __call__(self, inputs: Float[np.ndarray, "B I"]) -> Float[np.ndarray, "E B"]:
@@ -60,7 +62,8 @@ class HostCritic:
         for layers in self.members:
             x = inputs
             for weight, bias in layers[:-1]:
-                x = np.maximum(x @ weight + bias, 0)
+                x = x @ weight + bias
+                x = np.maximum(standardised(x) if self.layer_norm else x, 0)
             weight, bias = layers[-1]
             values.append((x @ weight + bias)[:, 0])
         return np.stack(values)
@@ -74,13 +77,16 @@ class HostCritic:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray], sizes: list[int]) -> HostCritic:
+    def from_arrays(
+        cls, arrays: Mapping[str, np.ndarray], sizes: list[int], layer_norm: bool
+    ) -> HostCritic:
         """``sizes``: the number of layers of each member."""
         return cls(
             tuple(
                 tuple((arrays[f"{m}.{i}.weight"], arrays[f"{m}.{i}.bias"]) for i in range(layers))
                 for m, layers in enumerate(sizes)
-            )
+            ),
+            layer_norm,
         )
 
 
@@ -139,7 +145,8 @@ class ExpandedPolicy:
             critic: HostCritic = getattr(self, name)
             card[name] = [len(layers) for layers in critic.members]
             arrays |= {f"{name}.{key}": array for key, array in critic.to_arrays().items()}
-        return arrays, card | {"multiplier": self.multiplier, "temperature": self.temperature}
+        card |= {"multiplier": self.multiplier, "temperature": self.temperature}
+        return arrays, card | {"layer_norm": self.critic.layer_norm}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> ExpandedPolicy:
@@ -150,11 +157,12 @@ class ExpandedPolicy:
                 k.removeprefix(f"{name}."): a for k, a in arrays.items() if k.startswith(f"{name}.")
             }
 
+        layer_norm = card.get("layer_norm", False)  # once there was none
         return cls(
             MLPPolicy.from_arrays(part("offline"), card["offline"]),
             MLPPolicy.from_arrays(part("new"), card["new"]),
-            HostCritic.from_arrays(part("critic"), card["critic"]),
-            HostCritic.from_arrays(part("cost_critic"), card["cost_critic"]),
+            HostCritic.from_arrays(part("critic"), card["critic"], layer_norm),
+            HostCritic.from_arrays(part("cost_critic"), card["cost_critic"], layer_norm),
             multiplier=float(card["multiplier"]),
             temperature=float(card["temperature"]),
             normaliser=Normaliser(arrays["mean"], arrays["std"]),

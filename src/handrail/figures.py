@@ -1,8 +1,9 @@
 """Figures from runs: learning curves, and the reward-cost plane of GOLD's Fig. 1.
 
 A method has one colour in every figure, from the palette of Okabe and Ito, which readers with any
-colour vision can tell apart; a brown stands for its yellow, which is faint as a line on white. A
-ninth, grey, is like some of them to some eyes: CPQ's, whose marker and kind of line differ too.
+colour vision can tell apart; a brown stands for its yellow, which is faint as a line on white, and
+an indigo is added. Grey is like some of them to some eyes: CPQ's, whose marker and kind of line
+differ too.
 Figures are objects of their own: pyplot's global state, and any setting of a notebook around it,
 stay untouched.
 """
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 BLUE, VERMILLION, ORANGE, GREEN = "#0072B2", "#D55E00", "#E69F00", "#009E73"
 PURPLE, SKY, BLACK, BROWN = "#CC79A7", "#56B4E9", "#000000", "#7A4B1E"
-GREY, OLIVE = "#999999", "#8C8B1A"
-PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BLACK, BROWN, GREY, OLIVE)
+GREY, INDIGO = "#999999", "#332288"
+PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BLACK, BROWN, GREY, INDIGO)
 PREFERRED = {  # by how a label begins, the first that fits; none twice on a page of results
     "gold (bc": SKY,
     "gold (dt-cvpo": BROWN,
@@ -42,7 +43,7 @@ PREFERRED = {  # by how a label begins, the first that fits; none twice on a pag
     **dict.fromkeys(("cvpo", "so2"), BLACK),
     **dict.fromkeys(("sac-lag", "bear-lag", "pex"), BROWN),
     "cpq": GREY,
-    "handrail": OLIVE,
+    "handrail": INDIGO,
 }
 MARKERS = {"guide": "D", "student": "*", "scratch": "s"}
 

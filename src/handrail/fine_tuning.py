@@ -21,6 +21,7 @@ from handrail.guidance import Guidance, GuidanceSettings
 from handrail.handover import Learnt
 from handrail.learners import bear_lagrangian, cloning, cpq, sac_lagrangian
 from handrail.learners.sac_lagrangian import SACLagrangianSettings
+from handrail.methods import FromDemonstrations
 from handrail.offline_methods import CPQ, HANDOVER, BEARLag, Clone, FromDataSet
 from handrail.online import Online, OnlineSettings
 from handrail.online_methods import ShapedOnline
@@ -43,6 +44,8 @@ class FromOffline(ShapedOnline, FromDataSet):
     """Whether the data set is read after the offline stage too."""
     keeps: ClassVar[bool] = True
     """Whether networks that were learnt offline are trained further."""
+    keeps_critics: ClassVar[bool] = True
+    """Whether the critics that were learnt offline are among them, as they are."""
 
     offline: str = "cpq"
     """cpq, bear-lag or clone, fitted to the data set; or the directory of such a run."""
@@ -67,6 +70,30 @@ class FromOffline(ShapedOnline, FromDataSet):
     def label(self) -> str:
         return self.shown
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.online.normalise:
+            raise HandrailError(
+                "what is learnt offline sees normalised observations; leave --no-normalise out"
+            )
+
+    def players(self) -> list[Path]:
+        """A spread of policies, or the expert where they are to be cloned."""
+        return FromDemonstrations.players(self) if self._clones else super().players()
+
+    def play(self, players: list[Path], watcher: Watcher) -> Episodes:
+        if self._clones:
+            return FromDemonstrations.play(self, players, watcher)
+        return super().play(players, watcher)
+
+    @property
+    def _clones(self) -> bool:
+        return self.offline == Clone.name
+
+    def loop(self) -> OnlineSettings:
+        """Of the online stage."""
+        return self.online
+
     def unread(self) -> set[str]:
         names = super().unread() | (set(_SETTINGS.values()) - {_SETTINGS.get(self.offline)})
         if self.offline not in _LEARNERS:
@@ -84,6 +111,21 @@ class FromOffline(ShapedOnline, FromDataSet):
                 f"what is learnt offline has hidden layers of {theirs}, the online learner of "
                 f"{ours}; give --hidden {theirs}"
             )
+        if self.keeps_critics and not self._has_critics():
+            raise HandrailError(
+                f"{self.name} goes on from critics, and a clone has none; take cpq or bear-lag, or "
+                "one of marvel, handrail, relearn and jsrl"
+            )
+        if self.sac.critic_steps > self.loop().batch:
+            raise HandrailError(
+                f"critic_steps is {self.sac.critic_steps}, a batch has {self.loop().batch} rows; "
+                "raise the batch"
+            )
+
+    def _has_critics(self) -> bool:
+        if self.offline in _LEARNERS:
+            return _LEARNERS[self.offline].critics
+        return self._learnt(Path(self.offline)).critics
 
     def _hidden(self) -> tuple[int, ...]:
         if self.offline in _LEARNERS:
@@ -136,7 +178,7 @@ class FromOffline(ShapedOnline, FromDataSet):
         online = Online(
             run,
             learner,
-            self.online,
+            self.loop(),
             make_env=lambda: envs.make(self.task),
             behaviour=behaviour or Alone(0, self.spec().action_size),
             controller=self.controller(limit=self.limit(), fade_in=fade_in),
@@ -159,12 +201,10 @@ class WarmStart(FromOffline):
 
     name = "warm-start"
     shown = "Warm Start"
-    critics: ClassVar[bool] = True
-    """Whether the critics that were learnt offline are kept too."""
 
     def train(self, run: Run, watcher: Watcher) -> Student:
         learnt = self.pretrain(run, watcher)
-        learner = sac_lagrangian.learner(self.sac, learnt.networks, critics=self.critics)
+        learner = sac_lagrangian.learner(self.sac, learnt.networks, critics=self.keeps_critics)
         return self.finetune(run, watcher, learnt, learner)
 
 
@@ -174,7 +214,7 @@ class Relearn(WarmStart):
 
     name = "relearn"
     shown = "Re-learn Q"
-    critics = False
+    keeps_critics = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,9 +250,9 @@ class SO2(FromOffline):
     def train(self, run: Run, watcher: Watcher) -> Student:
         learnt = self.pretrain(run, watcher)
         learner = sac_lagrangian.learner(self.sac, learnt.networks)
-        return replace(self, online=self._online()).finetune(run, watcher, learnt, learner)
+        return self.finetune(run, watcher, learnt, learner)
 
-    def _online(self) -> OnlineSettings:
+    def loop(self) -> OnlineSettings:
         return replace(self.online, batch=self.online.batch * self.sac.critic_steps)
 
 
@@ -225,7 +265,7 @@ class JSRL(FromOffline):
 
     name = "jsrl"
     shown = "JSRL"
-    keeps = False
+    keeps = keeps_critics = False
     guidance: OmitArgPrefixes[GuidanceSettings] = field(default_factory=GuidanceSettings)
 
     def train(self, run: Run, watcher: Watcher) -> Student:

@@ -69,7 +69,7 @@ class GOLD(ShapedOnline, FromDemonstrations):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_share(self.demonstration_share, self.pretrain)
+        require_share(self.demonstration_share, self.pretrain, self.online.batch)
         if self.backbone not in ("iql", "cvpo"):
             raise HandrailError(f"backbone must be iql or cvpo, not {self.backbone!r}")
         if self.backbone == "cvpo" and self.multiplier != "fixed":

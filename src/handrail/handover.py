@@ -26,9 +26,19 @@ class Learnt:
     normaliser: Normaliser
     reward_unit: float
     spec: Spec
+    critics: bool = True
+    """Whether the critics were trained."""
 
     @classmethod
-    def of(cls, state: Any, normaliser: Normaliser, reward_unit: float, spec: Spec) -> Learnt:
+    def of(
+        cls,
+        state: Any,
+        normaliser: Normaliser,
+        reward_unit: float,
+        spec: Spec,
+        *,
+        critics: bool = True,
+    ) -> Learnt:
         """Of the state of an offline learner."""
         nets = ActorCritics(
             actor=state.actor.net,
@@ -37,7 +47,7 @@ class Learnt:
             cost_critic=state.cost_critic.net,
             cost_target=state.cost_target,
         )
-        return cls(nets, normaliser, reward_unit, spec)
+        return cls(nets, normaliser, reward_unit, spec, critics)
 
     @property
     def policy(self) -> MLPPolicy:
@@ -53,7 +63,8 @@ class Learnt:
         """Into a directory of its own."""
         normaliser = {"mean": self.normaliser.mean, "std": self.normaliser.std}
         record = {"reward_unit": self.reward_unit, "hidden": list(self.hidden)}
-        record |= {"layer_norm": self.networks.layer_norm, "spec": asdict(self.spec)}
+        record |= {"layer_norm": self.networks.layer_norm, "critics": self.critics}
+        record |= {"spec": asdict(self.spec)}
         state = {"networks": self.networks, "normaliser": normaliser}
         publish(path, _INDEX, "networks", arrays_of(state), record)
 
@@ -72,13 +83,14 @@ class Learnt:
         if not cls.saved(path):
             raise HandrailError(
                 f"{path} holds no networks that were learnt offline; train them to the end with "
-                "`handrail train cpq` or `bear-lag`"
+                "`handrail train cpq`, `bear-lag` or `clone`"
             )
         arrays, record = recall(path, _INDEX)
         try:
             spec = Spec.of(record["spec"])
             hidden, unit = tuple(record["hidden"]), float(record["reward_unit"])
-            layer_norm = bool(record.get("layer_norm", False))  # once there was none
+            # Once there was no layer normalisation, and no policy without critics.
+            layer_norm, critics = record.get("layer_norm", False), record.get("critics", True)
         except (KeyError, TypeError) as error:
             raise HandrailError(f"{path / _INDEX} is damaged ({error!r}); restore it") from error
         if spec.task != task:
@@ -95,4 +107,4 @@ class Learnt:
             "normaliser": {"mean": empty.mean, "std": empty.std},
         }
         state = restore(like, arrays, path)
-        return cls(state["networks"], Normaliser(**state["normaliser"]), unit, spec)
+        return cls(state["networks"], Normaliser(**state["normaliser"]), unit, spec, critics)

@@ -120,7 +120,7 @@ def _train(method: Method, run: Run) -> None:
 
 
 _KINDS = {
-    **dict.fromkeys(("BC", "DT", "CPQ", "BEAR-Lag"), "guide"),
+    **dict.fromkeys(("BC", "DT", "CPQ", "BEAR-Lag", "CLONE"), "guide"),
     **dict.fromkeys(("IQL", "IQL (demos)", "CVPO", "SAC-Lag"), "scratch"),
 }
 _INSIDE = ("guide", "offline")

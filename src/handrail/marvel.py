@@ -39,6 +39,7 @@ class Marvel(FromOffline):
 
     name = "marvel"
     shown = "Marvel"
+    keeps_critics = False  # they are aligned first
     reads_data = True
     vpa: PrealignmentSettings = field(default_factory=PrealignmentSettings)
     correlation_episodes: int = 10
@@ -78,14 +79,15 @@ class Marvel(FromOffline):
                     seed=self.seed,
                     watcher=watcher,
                 )
-            aligned = replace(learnt, networks=prealignment.networks(state))
+            aligned = replace(learnt, networks=prealignment.networks(state), critics=True)
             if self.correlation_episodes:
                 self._compare(path, learnt, aligned)
             aligned.save(path / HANDOVER)
         return Learnt.load(path / HANDOVER, self.task)
 
     def _compare(self, path: Path, learnt: Learnt, aligned: Learnt) -> None:
-        """correlations.json: of Q and Q_c with what pi_0's episodes bring, before and after."""
+        """correlations.json: of Q and Q_c with what pi_0's episodes bring, before (where there were
+        critics) and after."""
         seeds = range(VALIDATION_SEED, VALIDATION_SEED + self.correlation_episodes)
         played = list(play(learnt.policy.sampled(), [envs.make(self.task)], seeds))
         found = {
@@ -93,5 +95,6 @@ class Marvel(FromOffline):
                 nets.networks, played, learnt.normaliser, learnt.spec, self.sac.discount
             )
             for name, nets in (("before", learnt), ("after", aligned))
+            if nets.critics
         }
         write_file(path / "correlations.json", json_bytes(found))

@@ -7,6 +7,8 @@ one matrix product each, because XLA's CPU backend runs batched products slower 
 
 from __future__ import annotations
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -63,10 +65,10 @@ class MLP(eqx.Module):
         return self.layers[-1](x)
 
 
-def standardised(x: Float[Array, "B I"]) -> Float[Array, "B I"]:
-    """Each row less its mean, over its deviation."""
+def standardised(x: Float[Any, "B I"]) -> Float[Any, "B I"]:
+    """Each row less its mean, over its deviation; of NumPy or of JAX."""
     x = x - x.mean(-1, keepdims=True)
-    return x * jax.lax.rsqrt((x**2).mean(-1, keepdims=True) + 1e-5)
+    return x / ((x**2).mean(-1, keepdims=True) + 1e-5) ** 0.5
 
 
 class Critic(eqx.Module):
@@ -85,6 +87,10 @@ class Critic(eqx.Module):
     ):
         keys = jax.random.split(key, members)
         self.members = tuple(MLP((inputs, *hidden, 1), key=k, layer_norm=layer_norm) for k in keys)
+
+    @property
+    def layer_norm(self) -> bool:
+        return self.members[0].layer_norm
 
     def __call__(
         self, observation: Float[Array, "B O"], action: Float[Array, "B A"] | None = None
@@ -174,7 +180,7 @@ class ActorCritics(eqx.Module):
     @property
     def layer_norm(self) -> bool:
         """Whether the critics have it."""
-        return self.critic.members[0].layer_norm
+        return self.critic.layer_norm
 
     @classmethod
     def new(

@@ -6,7 +6,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 from tyro.conf import OmitArgPrefixes
@@ -30,7 +30,7 @@ HANDOVER = "networks"
 
 @dataclass(frozen=True, kw_only=True)
 class FromDataSet(FromDemonstrations, InUnits):
-    """A method that learns from a data set of many returns and costs."""
+    """A method that learns from a data set; one of many returns and costs, if none is given."""
 
     demos: Path | None = None
     """The data set: DSRL HDF5, Minari, or a run's episodes. None: the task's shipped policies play
@@ -54,8 +54,11 @@ class Learning(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Offline(FromDataSet):
+class Offline(FromDemonstrations, InUnits):
     """A method whose networks an online method may go on from."""
+
+    critics: ClassVar[bool] = True
+    """Whether it learns critics as well as a policy."""
 
     @abstractmethod
     def learning(self) -> Learning: ...
@@ -77,13 +80,13 @@ class Offline(FromDataSet):
             seed=self.seed,
             watcher=watcher,
         )
-        learnt = Learnt.of(state, normaliser, unit, spec)
+        learnt = Learnt.of(state, normaliser, unit, spec, critics=self.critics)
         learnt.save(run.path / HANDOVER)
         return learnt.policy
 
 
 @dataclass(frozen=True, kw_only=True)
-class CPQ(Offline):
+class CPQ(FromDataSet, Offline):
     """Constraints penalised Q-learning from a data set: Marvel's first stage."""
 
     name = "cpq"
@@ -94,7 +97,7 @@ class CPQ(Offline):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BEARLag(Offline):
+class BEARLag(FromDataSet, Offline):
     """BEAR with a Lagrangian of the cost, from a data set."""
 
     name = "bear-lag"
@@ -115,6 +118,7 @@ class Clone(Offline):
     """Cloning by maximum likelihood: a policy that an online method may go on from."""
 
     name = "clone"
+    critics = False
     clone: OmitArgPrefixes[cloning.CloningSettings] = field(default_factory=cloning.CloningSettings)
 
     def learning(self) -> Learning:

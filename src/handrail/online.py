@@ -28,7 +28,7 @@ from handrail.policy_files import save_policy
 from handrail.progress import Watcher
 from handrail.rollout import Rollout, episode_seed, play
 from handrail.runs import Run
-from handrail.training import Learner, block, pack, unpack
+from handrail.training import Learner, block, demonstrated, pack, unpack
 from handrail.types import Batch, Metrics
 
 VALIDATION_SEED = 500
@@ -89,10 +89,16 @@ class OnlineSettings:
                 )
 
 
-def require_share(demonstration_share: float, pretrain: int) -> None:
+def require_share(demonstration_share: float, pretrain: int, batch: int) -> None:
+    """Raise a HandrailError where there can be no such part of a batch, or no such pre-training."""
     if not 0 <= demonstration_share < 1:
         raise HandrailError(
             f"demonstration_share is {demonstration_share:g}; it must lie in [0, 1)"
+        )
+    if demonstration_share and not 0 < demonstrated(demonstration_share, batch) < batch:
+        raise HandrailError(
+            f"demonstration_share is {demonstration_share:g}: of a batch of {batch} that is none, "
+            "or all; raise the one or the other, or lower the share"
         )
     if pretrain < 0:
         raise HandrailError(f"pretrain is {pretrain}; it must be 0 or more")
@@ -136,7 +142,7 @@ class Online:
         Raises:
             HandrailError: a share or ``pretrain`` without demonstrations, or out of range.
         """
-        require_share(demonstration_share, pretrain)
+        require_share(demonstration_share, pretrain, settings.batch)
         if demonstrations is None and (demonstration_share or pretrain):
             raise HandrailError("demonstration_share and pretrain need demonstrations: --demos")
         self.run, self.learner, self.settings = run, learner, settings
@@ -187,7 +193,7 @@ class Online:
     def _batches(self) -> Batch:
         s = self.settings
         rng = np.random.default_rng([self.seed, self.steps])
-        updates, theirs = round(s.block * s.updates_per_step), round(s.batch * self._share)
+        updates, theirs = round(s.block * s.updates_per_step), demonstrated(self._share, s.batch)
         ours = self._replay.sample(rng, (updates, s.batch - theirs))
         if theirs:
             pairs = zip(ours, self._demonstrations.sample(rng, (updates, theirs)), strict=True)

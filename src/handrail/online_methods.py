@@ -89,7 +89,7 @@ class IQL(ShapedOnline):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_share(self.demonstration_share, self.pretrain)
+        require_share(self.demonstration_share, self.pretrain, self.online.batch)
 
     def check(self) -> None:
         super().check()

@@ -68,6 +68,8 @@ def load_guide(path: Path, task: str) -> Policy:
     Raises:
         HandrailError: as ``load_policy``, or it is of another task.
     """
+    if not path.is_dir():
+        raise HandrailError(f"the guide {path} is no directory; name a run's or a policy's")
     policy, spec = load_policy(path)
     if spec.task != task:
         raise HandrailError(f"the guide {path} is of {spec.task}, not of {task}")

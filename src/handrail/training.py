@@ -100,6 +100,11 @@ def discounted_limit(
     return cost_limit * (1 - discount**horizon) / ((1 - discount) * horizon)
 
 
+def demonstrated(share: float, batch: int) -> int:
+    """Rows of a batch that are demonstrations, its last ones, where ``share`` of it is to be."""
+    return round(batch * share)
+
+
 class Learner(NamedTuple):
     """What the loops ask of an algorithm: pure functions over its state, a pytree."""
 

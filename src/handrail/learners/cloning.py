@@ -21,7 +21,7 @@ from handrail.training import Learner, Trained, annealed, check_ranges
 from handrail.types import Batch, Metrics, Spec
 
 EDGE = 0.999
-"""Actions are kept within it: what a policy clipped to the box's face has no finite likelihood."""
+"""Actions are kept within it: one on the box's face has no finite likelihood."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from handrail.errors import HandrailError
 from handrail.networks import Actor
+from handrail.training import demonstrated
 from handrail.types import Batch
 
 
@@ -24,7 +25,7 @@ class Leash:
     """Of the last ``share`` of each batch, which are demonstrations (``online.Online``).
 
     Raises:
-        HandrailError: a strength below 0, or none.
+        HandrailError: a strength below 0 or not finite, or a share that is not within (0, 1).
     """
 
     strength: float
@@ -33,10 +34,14 @@ class Leash:
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength < float("inf"):  # nor NaN
-            raise HandrailError(f"the leash is {self.strength:g}; it must be 0 or more")
+            raise HandrailError(f"the leash is {self.strength:g}; it must be 0 or more, and finite")
+        if not 0 < self.share < 1:
+            raise HandrailError(
+                f"demonstration_share is {self.share:g}; a leash asks for one within (0, 1)"
+            )
 
     def loss(self, actor: Actor, batch: Batch) -> Float[Array, ""]:
         """The term above, summed over the action's axes."""
-        rows = round(len(batch.reward) * self.share)
-        mode = actor.mode(batch.observation[-rows:])
-        return self.strength * ((mode - batch.action[-rows:]) ** 2).sum(-1).mean()
+        first = len(batch.reward) - demonstrated(self.share, len(batch.reward))
+        mode = actor.mode(batch.observation[first:])
+        return self.strength * ((mode - batch.action[first:]) ** 2).sum(-1).mean()

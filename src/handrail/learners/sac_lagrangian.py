@@ -199,17 +199,18 @@ def update(
 
     alpha, critics = jnp.exp(state.log_alpha.net), (state.critic.net, state.cost_critic.net)
 
-    def loss(net: Actor) -> tuple[Float[Array, ""], Float[Array, " B"]]:
-        loss, log_prob = actor_loss(net, *critics, alpha, multiplier, batch, k1)
-        return loss if leash is None else loss + leash.loss(net, batch), log_prob
+    def loss(net: Actor) -> tuple[Float[Array, ""], tuple[Float[Array, " B"], Metrics]]:
+        value, log_prob = actor_loss(net, *critics, alpha, multiplier, batch, k1)
+        held = {} if leash is None else {"loss/leash": leash.loss(net, batch)}
+        return value + sum(held.values()), (log_prob, {"loss/actor": value, **held})
 
-    actor, (loss_pi, log_prob) = state.actor.descend(loss, aux=True)
+    actor, (_, (log_prob, losses)) = state.actor.descend(loss, aux=True)
     log_alpha = state.log_alpha
     if settings.adapt_alpha:
         log_alpha, _ = log_alpha.descend(
             lambda net: alpha_loss(net, log_prob, target_entropy=-batch.action.shape[-1])
         )
-    metrics |= {"loss/actor": loss_pi, "alpha": alpha, "entropy": -log_prob.mean()}
+    metrics |= {**losses, "alpha": alpha, "entropy": -log_prob.mean()}
     return (
         SACLagrangianState(
             actor=actor,

@@ -52,7 +52,7 @@ def _block(sources: Sources) -> tuple[list[str], list[str]]:
     """The methods and tasks, the paper's own among them, that hold the most cells without a gap."""
     own = sources.paper.own
     fit = [t for t in sources.has_run([own]) if _comparable(sources, t)]
-    others = [m for m in sources.methods if any((t, m) in sources.results for t in fit)]
+    others = [m for m in sources.judged if any((t, m) in sources.results for t in fit)]
     others = [m for m in others if m != own]
     most: tuple[list[str], list[str]] = [own], fit
     for count in range(1, len(others) + 1):
@@ -71,7 +71,7 @@ def _left_out(sources: Sources, methods: list[str], tasks: list[str]) -> str:
     """Which tasks it is over, and what was run and yet is not in it."""
     run, label = set(sources.results), sources.paper.label
     others = [t for t in sources.tasks if t not in tasks and any(t == of for of, _ in run)]
-    gaps = [m for m in sources.methods if m not in methods and any(m == of for _, of in run)]
+    gaps = [m for m in sources.judged if m not in methods and any(m == of for _, of in run)]
     gaps += [label(task) for task in others if _comparable(sources, task)]
     odd = [label(task) for task in others if not _comparable(sources, task)]
     text = [

@@ -27,6 +27,7 @@ _MARKERS = {
     **dict.fromkeys(("BC", "DT", "CPQ"), "D"),
     **dict.fromkeys(("IQL", "CVPO", "From Scratch"), "s"),
     "IQL (demos)": "^",
+    "Handrail": "P",
     **dict.fromkeys(("GOLD (DT-IQL)", "Marvel"), _OWN),
 }
 

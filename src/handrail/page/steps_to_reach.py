@@ -11,7 +11,7 @@ from handrail.page.words import number, paragraphs, table
 
 
 def steps_to_reach(sources: Sources) -> str:
-    gold = [m for m in sources.methods if m.startswith("GOLD") or m in paper.OURS]
+    guided = [m for m in sources.methods if m.startswith("GOLD") or m in paper.OURS]
     rows = []
     for task in sources.tasks:
         known = {m: c for m in sources.paper.scratch if (c := curve(sources, task, m)) is not None}
@@ -24,7 +24,7 @@ def steps_to_reach(sources: Sources) -> str:
         places, saved = paper.cost_places(task), ""
         to_beat = f"{scratch}: {number(goal, 1)} / {number(cost, places)}"
         row = [sources.paper.label(task), to_beat, f"{own:,.0f}"]
-        for method in gold:
+        for method in guided:
             found = curve(sources, task, method)
             if found is None:
                 row.append("no curve")
@@ -36,14 +36,14 @@ def steps_to_reach(sources: Sources) -> str:
         rows.append([*row, saved])
     if not rows:
         return ""
-    heads = ["task", "best from scratch: return / cost at its end", "there after", *gold]
+    heads = ["task", "best from scratch: return / cost at its end", "there after", *guided]
     return paragraphs(
         "## Steps to reach the best method from scratch",
         "Environment steps at the first evaluation whose mean return over seeds is no less than "
         "what the better of IQL and CVPO from scratch has at its last one; in brackets the mean "
-        "cost there. These begin with demonstrations, whose steps, and updates on them, are not "
-        "counted.",
-        table([*heads, f"{sources.paper.own} saves"], rows, "ll" + "r" * (len(gold) + 2)),
+        "cost there. GOLD and Handrail begin with demonstrations; their steps, and updates on "
+        "them, are not counted.",
+        table([*heads, f"{sources.paper.own} saves"], rows, "ll" + "r" * (len(guided) + 2)),
     )
 
 

@@ -58,7 +58,7 @@ def render(progress: Progress) -> Any:
 
 
 def _narrow(label: str) -> str:
-    """In lines, each as short as can be: ten columns of a table fit 80."""
+    """In lines, each as short as can be: eleven columns of a table fit 80."""
     return re.sub(r" (?=\()|(?<=-)|(?<=,) ", "\n", label)
 
 
