@@ -165,7 +165,7 @@ def test_golds_table_is_whole():
     count = {label: sum(s.label == label for s in stages) for label in {s.label for s in stages}}
     assert len(table.tasks) == 8
     assert count.pop("DT") >= 3 * 8
-    for label in ("GOLD (DT-IQL)", "IQL", "CVPO"):
+    for label in ("GOLD (DT-IQL)", "IQL", "CVPO", "Handrail"):
         assert count.pop(label) == 5 * 8
     assert set(count) == {"BC", "IQL (demos)", "GOLD (BC-IQL)", "GOLD (DT-CVPO)"}
     assert set(count.values()) == {3 * 8}
