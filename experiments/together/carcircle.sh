@@ -17,12 +17,16 @@ job() {  # NAME METHOD SETTINGS...: train or go on, then judge on 50 evaluation 
     $handrail train "$method" $task --out "$run" --seed "$seed" --demos $demos --cost-limit 10 \
       --steps 100000 --batch 128 "$@"
   fi
-  $handrail evaluate "$run" --episodes 50 --append results/together.csv \
-    --append-curve results/together_curves.csv
+  for table in "${tables[@]}"; do
+    $handrail evaluate "$run" --episodes 50 --append results/"$table".csv \
+      --append-curve results/"$table"_curves.csv
+  done
 }
 
 for seed in ${SEEDS:-0 1 2}; do
   for name in "${@:-handrail marvel gold-apid}"; do for n in $name; do
+    tables=(together)
+    [ "$n" != handrail ] || tables+=(gold) # a cell of that table
     case $n in
       handrail) job $n handrail ;;
       marvel) job $n marvel ;;
