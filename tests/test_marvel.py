@@ -249,6 +249,8 @@ def test_refusals(data, offline, tmp_path):
         made(PEX, data, temperature=0.0)
     with pytest.raises(HandrailError, match="fade_in is -1; it must be 0 or more"):
         SACLag(task=toy.ENDS, fade_in=-1)
+    with pytest.raises(HandrailError, match="critic_steps is 9, a batch has 8 rows"):
+        SACLag(task=toy.ENDS, online=LOOP, sac=replace(SAC, critic_steps=9))
     with pytest.raises(HandrailError, match="correlation_episodes is -1"):
         made(Marvel, data, correlation_episodes=-1)
     made(JSRL, data, sac=other_hidden, offline=str(offline)).check()  # its student is its own

@@ -1,4 +1,4 @@
-"""Handrail: GOLD and Marvel joined, as their comparison favours (docs/handrail.md).
+"""Handrail: GOLD and Marvel joined (docs/handrail.md).
 
     1  from demonstrations D a policy pi_0, by cloning                     ``Handrail.pretrain``
     2  new critics, with layer normalisation, become its values            ``Handrail.prealign``

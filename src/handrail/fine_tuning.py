@@ -48,7 +48,8 @@ class FromOffline(ShapedOnline, FromDataSet):
     """Whether the critics that were learnt offline are among them, as they are."""
 
     offline: str = "cpq"
-    """cpq, bear-lag or clone, fitted to the data set; or the directory of such a run."""
+    """cpq, bear-lag, or, where critics are not kept, clone, fitted to the data set; or the
+    directory of such a run."""
     cost_weight: float = 1.0
     """The multiplier lambda >= 0 at first, or for good where it is fixed; of reward units for a
     unit of cost."""
@@ -116,11 +117,7 @@ class FromOffline(ShapedOnline, FromDataSet):
                 f"{self.name} goes on from critics, and a clone has none; take cpq or bear-lag, or "
                 "one of marvel, handrail, relearn and jsrl"
             )
-        if self.sac.critic_steps > self.loop().batch:
-            raise HandrailError(
-                f"critic_steps is {self.sac.critic_steps}, a batch has {self.loop().batch} rows; "
-                "raise the batch"
-            )
+        self.sac.require_rows(self.loop().batch)
 
     def _has_critics(self) -> bool:
         if self.offline in _LEARNERS:

@@ -218,6 +218,7 @@ class SACLag(ShapedOnline):
         super().__post_init__()
         if self.fade_in is not None and self.fade_in < 0:
             raise HandrailError(f"fade_in is {self.fade_in}; it must be 0 or more")
+        self.sac.require_rows(self.online.batch)
 
     @property
     def label(self) -> str:

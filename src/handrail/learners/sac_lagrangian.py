@@ -57,6 +57,13 @@ class SACLagrangianSettings:
     def __post_init__(self) -> None:
         check_ranges(self)
 
+    def require_rows(self, batch: int) -> None:
+        """Raise a HandrailError where a batch has too few rows for the steps of the critics."""
+        if self.critic_steps > batch:
+            raise HandrailError(
+                f"critic_steps is {self.critic_steps}, a batch has {batch} rows; raise the batch"
+            )
+
 
 class SACLagrangianState(eqx.Module):
     actor: Trained

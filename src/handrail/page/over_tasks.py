@@ -49,7 +49,8 @@ def over_tasks(sources: Sources) -> str:
 
 
 def _block(sources: Sources) -> tuple[list[str], list[str]]:
-    """The methods and tasks, the paper's own among them, that hold the most cells without a gap."""
+    """The paper's methods, its own among them, and tasks that hold the most cells without a gap;
+    and our methods, where they have been run on all of these."""
     own = sources.paper.own
     fit = [t for t in sources.has_run([own]) if _comparable(sources, t)]
     others = [m for m in sources.judged if any((t, m) in sources.results for t in fit)]
@@ -60,7 +61,9 @@ def _block(sources: Sources) -> tuple[list[str], list[str]]:
             tasks = [t for t in fit if all((t, m) in sources.results for m in chosen)]
             if len(tasks) * (count + 1) >= len(most[0]) * len(most[1]):
                 most = [m for m in sources.methods if m in (*chosen, own)], tasks
-    return most
+    methods, tasks = most
+    ours = [m for m in paper.OURS if all((t, m) in sources.results for t in tasks)]
+    return [*methods, *ours], tasks
 
 
 def _comparable(sources: Sources, task: str) -> bool:
@@ -71,7 +74,7 @@ def _left_out(sources: Sources, methods: list[str], tasks: list[str]) -> str:
     """Which tasks it is over, and what was run and yet is not in it."""
     run, label = set(sources.results), sources.paper.label
     others = [t for t in sources.tasks if t not in tasks and any(t == of for of, _ in run)]
-    gaps = [m for m in sources.judged if m not in methods and any(m == of for _, of in run)]
+    gaps = [m for m in sources.methods if m not in methods and any(m == of for _, of in run)]
     gaps += [label(task) for task in others if _comparable(sources, task)]
     odd = [label(task) for task in others if not _comparable(sources, task)]
     text = [
