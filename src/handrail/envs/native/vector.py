@@ -4,7 +4,7 @@ alone."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import pairwise
 from typing import Any
 
@@ -65,16 +65,18 @@ class NativeVectorEnv(VectorEnv):
             env.lie_in(self._rows, i)
         number = min(num_envs, threads or len(usable_cores()))
         self._parts = list(pairwise(i * num_envs // number for i in range(number + 1)))
-        self._pool = ThreadPoolExecutor(number) if number > 1 else None
+        self._pool = ThreadPoolExecutor(number - 1) if number > 1 else None
         self._final: dict[int, np.ndarray] = {}
 
     def _share(self, work: Callable[[int, int], None]) -> None:
-        """``work(first, last)``, a thread for each part."""
-        if self._pool is None:
+        """``work(first, last)``, a thread for each part; this thread has the first."""
+        others = [self._pool.submit(work, *part) for part in self._parts[1:]] if self._pool else []
+        try:
             work(*self._parts[0])
-        else:
-            for done in [self._pool.submit(work, *part) for part in self._parts]:
-                done.result()
+        finally:
+            wait(others)
+        for other in others:
+            other.result()
 
     def reset(
         self,
