@@ -85,6 +85,9 @@ METHODS = {
     "iql with demos, pid": lambda demos: from_scratch(
         demos=demos, pretrain=50, multiplier="pid", cost_limit=1.0
     ),
+    "iql, averaged": lambda demos: from_scratch(
+        demos=demos, pretrain=50, online=replace(LOOP, average=60.0, caution=1.0)
+    ),
     "iql, few rows": lambda demos: from_scratch(online=replace(LOOP, buffer=60, normalise=False)),
     "expert": lambda demos: Expert(
         task=toy.ENDS,
@@ -116,6 +119,7 @@ METHODS = {
         ("iql", 1),
         ("iql with demos", 2),
         ("iql with demos, pid", 2),
+        ("iql, averaged", 2),
         ("iql, few rows", 2),
         ("expert", 2),
         ("gold bc", 1),
@@ -252,6 +256,19 @@ def test_a_block_acts_with_what_the_block_before_learnt(tmp_path):
     np.testing.assert_array_equal(spied.acted[3], spied.left[1])
     np.testing.assert_array_equal(spied.loop._actor, spied.left[2])
     assert (spied.left[0] != spied.left[1]).any()
+
+
+def test_the_average_of_what_acted_is_judged_and_the_latest_acts(tmp_path):
+    spied = Spied(tmp_path / "run", average=60.0)
+    np.testing.assert_array_equal(spied.acted[3], spied.left[1])
+    expected = spied.acted[1]  # the first update decides on the normaliser: it begins there
+    for left in spied.left:
+        expected = (expected + left) / 2
+    np.testing.assert_allclose(spied.loop._judge.actor, expected, atol=1e-7)
+    kept_policy, _ = read_policy(spied.loop.run.path / "policy" / "step-240")
+    student = spied.loop._policy(spied.loop._judge.actor)
+    for name, array in student.to_arrays()[0].items():
+        np.testing.assert_array_equal(kept_policy[name], array)
 
 
 def test_a_block_learns_from_the_replay_as_it_was_when_the_block_began(tmp_path):

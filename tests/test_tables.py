@@ -136,7 +136,12 @@ def test_a_setting_that_is_not_read_is_no_content(definition, tmp_path, stages):
     """GOLD by IQL carries CVPO's settings, and those of a guide that it does not fit."""
 
     def gold(change: str) -> str:
-        definition.write_text(DEFINITION.replace("pretrain = 10,", f"pretrain = 10, {change},"))
+        mine = "settings = { pretrain = 10, iql = { hidden = [8] }, online = { "
+        changed = mine.replace("pretrain = 10,", f"pretrain = 10, {change},")
+        if change.startswith("online."):
+            changed = mine + change.removeprefix("online.") + ", "
+        assert mine in DEFINITION
+        definition.write_text(DEFINITION.replace(mine, changed))
         table = definitions.read(str(definition))
         part = plans.plan(table, tmp_path / "out", methods=["GOLD (BC-IQL)"], seeds=1)
         return part[-1].path.name
@@ -145,6 +150,8 @@ def test_a_setting_that_is_not_read_is_no_content(definition, tmp_path, stages):
     assert gold("cvpo = { actions = 7 }") == plain
     assert gold("bc = { updates = 7 }") == plain
     assert gold("pid = { ki = 7.0 }") == plain
+    assert gold("online.average = 0.0") == plain
+    assert gold("online.average = 7.0") != plain
     assert gold("cost_weight = 7.0") != plain
     assert gold('multiplier = "pid"') != plain
 

@@ -6,9 +6,11 @@
     4    half of each batch from D; the critics as in SAC-Lagrangian       ``online.Online``
     5    the student as well, on a leash to D                              ``leash.Leash.loss``
     6    lambda by an adaptive PID, in full force after the guide's share  ``pid.adaptive``
+    7  the best average of the student's parameters                       ``judge.Judge``
 
 3 is GOLD's (Algorithm 1), 2 and 6 are Marvel's, half a batch of D and layer normalisation are
-RLPD's; the leash keeps a student from forgetting pi_0 while its critics are still wrong.
+RLPD's; the leash keeps a student from forgetting pi_0 while its critics are still wrong, and an
+average goes through the middle of what the latest parameters do to a cost that begins at a line.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ class Handrail(Marvel):
     leash: float = 5.0
     """Strength >= 0 of what keeps the student near demonstrated actions, in reward units."""
     online: OmitArgPrefixes[OnlineSettings] = field(
-        default_factory=lambda: OnlineSettings(updates_per_step=0.5, batch=128, noise=0.3)
+        default_factory=lambda: OnlineSettings(
+            updates_per_step=0.5, batch=128, noise=0.3, average=5000, caution=1
+        )
     )
 
     def __post_init__(self) -> None:
@@ -87,7 +91,7 @@ class Handrail(Marvel):
         aligned = self.prealign(run, watcher, learnt)  # 2
         guide: Policy = learnt.policy if self.guide is None else load_guide(self.guide, self.task)
         leash = Leash(self.leash, self.demonstration_share)
-        return self.finetune(  # 3-6
+        return self.finetune(  # 3-7
             run,
             watcher,
             aligned,

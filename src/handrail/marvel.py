@@ -20,10 +20,10 @@ from handrail.data.replay import Replay
 from handrail.errors import HandrailError
 from handrail.fine_tuning import FromOffline
 from handrail.handover import Learnt
+from handrail.judge import VALIDATION_SEED
 from handrail.learners import sac_lagrangian
 from handrail.offline import fit, sampler
 from handrail.offline_methods import HANDOVER
-from handrail.online import VALIDATION_SEED
 from handrail.policies import Student
 from handrail.prealignment import PrealignmentSettings, rank_correlations
 from handrail.progress import Watcher

@@ -24,10 +24,10 @@ from handrail.data.windows import Normaliser, Windows
 from handrail.demonstrations import expert_path, roll
 from handrail.errors import HandrailError
 from handrail.evaluate import evaluate
+from handrail.judge import VALIDATION_SEED
 from handrail.learners import bc
 from handrail.learners import decision_transformer as dt
 from handrail.offline import fit
-from handrail.online import VALIDATION_SEED
 from handrail.policies import MLPPolicy, Storable
 from handrail.policy_files import save_policy
 from handrail.progress import Watcher
@@ -104,7 +104,7 @@ class Method(ABC):
         return settings
 
     def unread(self) -> set[str]:
-        """Settings that change nothing, the others being what they are."""
+        """Settings that change nothing, the others being what they are (``group.name``)."""
         return set()
 
     def check(self) -> None:

@@ -22,21 +22,19 @@ from handrail.data.replay import Replay
 from handrail.data.windows import Normaliser
 from handrail.envs.cmdp import CMDP
 from handrail.errors import HandrailError, Stopped
+from handrail.judge import Judge, JudgeSettings
 from handrail.multipliers import Controller
 from handrail.policies import Student
 from handrail.policy_files import save_policy
 from handrail.progress import Watcher
-from handrail.rollout import Rollout, episode_seed, play
+from handrail.rollout import Rollout, episode_seed
 from handrail.runs import Run
 from handrail.training import Learner, block, demonstrated, pack, unpack
 from handrail.types import Batch, Metrics
 
-VALIDATION_SEED = 500
-"""Episodes that watch the training start here: apart from training and from evaluation seeds."""
-
 
 @dataclass(frozen=True)
-class OnlineSettings:
+class OnlineSettings(JudgeSettings):
     """Settings of the loop, in environment steps unless said otherwise."""
 
     steps: int = 100_000
@@ -61,16 +59,14 @@ class OnlineSettings:
     first update; fixed from then on, and folded into the policy."""
     evaluate_every: int = 10_000
     """Steps between evaluations of the student, rows of metrics and checkpoints."""
-    evaluate_episodes: int = 10
-    """Episodes of one of these evaluations, the same each time. The best of them is the run's
-    policy; a cost that begins at a line needs more than a few."""
     keep_policies: bool = False
     """Keep the policy of every evaluation, as policy/step-N."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in (
             *("steps", "environments", "block", "batch", "buffer", "start"),
-            *("evaluate_every", "evaluate_episodes"),
+            "evaluate_every",
         ):
             if getattr(self, name) < 1:
                 raise HandrailError(f"{name} is {getattr(self, name)}; it must be 1 or more")
@@ -149,7 +145,6 @@ class Online:
         self.behaviour, self.controller, self.seed = behaviour, controller, seed
         self._unit = np.float32(reward_unit)
         self._envs = [make_env() for _ in range(settings.environments)]
-        self._watch = [make_env() for _ in range(min(5, settings.evaluate_episodes))]
         self.spec = self._envs[0].spec_
         self._rollout = Rollout(self._envs, lambda number: episode_seed(seed, number))
         self._replay = Replay(min(settings.buffer, settings.steps + self.spec.horizon), self.spec)
@@ -162,8 +157,13 @@ class Online:
         self._update = block(learner)
         self.state = learner.init(jax.random.key(seed), self.spec)
         self._actor = np.asarray(pack(learner.actor(self.state)))
-        self._best: list[float] | None = None  # return and cost of the best evaluation
-        self._best_actor = self._actor
+        self._judge = Judge(
+            settings,
+            controller,
+            [make_env() for _ in range(min(5, settings.evaluate_episodes))],
+            self._actor,
+            unit=float(self._unit),
+        )
         self._normaliser = normaliser or Normaliser.none(self.spec.observation_size)
         self._normalised = normaliser is not None or not settings.normalise
         self._rollout.carry = behaviour.policy(self.student(), 0).initial(settings.environments)
@@ -179,10 +179,8 @@ class Online:
         return self._policy(self._actor).sampled(self.settings.noise)
 
     def best(self) -> Student:
-        """The student of the evaluation with the best score: what a run ends in. A cost
-        that begins at a line makes the last parameters a matter of luck.
-        """
-        return self._policy(self._best_actor)
+        """The student of the best evaluation: what a run ends in."""
+        return self._policy(self._judge.best_actor)
 
     def _policy(self, actor: np.ndarray) -> Student:
         acting = unpack(actor, self.learner.actor(self.state))
@@ -207,7 +205,7 @@ class Online:
             source = self._demonstrations if len(self._demonstrations) else self._replay
             self._normaliser = Normaliser.floored(source.observations)
             self._normalised = True
-            self._best = None  # of a policy without the normaliser
+            self._judge.begin(self._actor)  # it judged a policy without the normaliser
         return batch.learnt(self._normaliser, self._unit)
 
     def _offline(self, watcher: Watcher) -> None:
@@ -220,6 +218,7 @@ class Online:
             result = self._learn(batches, self._weights["weight"])
             self.state, self._actor = result.state, np.asarray(result.actor)
             self._pretrained += n
+            self._judge.begin(self._actor)
             watcher.advance(self._pretrained, {})
             if watcher.stopping:
                 self._save()
@@ -272,6 +271,7 @@ class Online:
                 if future is not None:
                     result = future.result()
                     self.state, self._actor = result.state, np.asarray(result.actor)
+                    self._judge.follow(self._actor, s.block)
                     for name, value in result.metrics.items():
                         self._learning.setdefault(name, []).append(float(value))
                 due = self.steps % s.evaluate_every == 0 or self.steps >= s.steps
@@ -284,27 +284,8 @@ class Online:
                 if stopping and self.steps < s.steps:
                     raise Stopped(f"stopped at step {self.steps:,} of {s.steps:,}")
 
-    def _score(self, found: list[float]) -> tuple[float, ...]:
-        return self.controller.score(found[0] / float(self._unit), found[1])
-
     def _log(self) -> None:
-        watched = list(
-            play(
-                self.student().mode(),
-                self._watch,
-                range(VALIDATION_SEED, VALIDATION_SEED + self.settings.evaluate_episodes),
-            )
-        )
-        found = [
-            float(np.mean([getattr(e, name) for e in watched])) for name in ("return_", "cost")
-        ]
-        if self._best is None or self._score(found) > self._score(self._best):
-            self._best, self._best_actor = found, self._actor
-        row: Metrics = {
-            "eval/return": found[0],
-            "eval/cost": found[1],
-            "eval/return_min": min(e.return_ for e in watched),
-        }
+        row = self._judge.evaluate(self._policy)
         if self._recent:
             row["train/return"] = np.mean([e.return_ for e in self._recent])
             row["train/cost"] = np.mean([e.cost for e in self._recent])
@@ -319,7 +300,11 @@ class Online:
         self.run.log(self.steps, row, timings={"time/seconds": self.run.seconds})
         self.latest, self._recent, self._learning = row, [], {}
         if self.settings.keep_policies:
-            save_policy(self.student(), self.run.path / "policy" / f"step-{self.steps}", self.spec)
+            save_policy(
+                self._policy(self._judge.actor),
+                self.run.path / "policy" / f"step-{self.steps}",
+                self.spec,
+            )
 
     # ---- the checkpoint ------------------------------------------------------------------------
 
@@ -327,9 +312,9 @@ class Online:
         return {
             "learner": self.state,
             "actor": self._actor,
-            "best": self._best_actor,
             "normaliser": (self._normaliser.mean, self._normaliser.std),
             "rollout": self._rollout.state(),
+            **self._judge.state(),
         }
 
     def _save(self) -> None:
@@ -340,7 +325,7 @@ class Online:
             "cumulative_cost": self.cumulative_cost,
             "recent": len(self._recent),
             "learning": self._learning,
-            "best": self._best,
+            "best": self._judge.best,
             "normalised": self._normalised,
             "reward_unit": float(self._unit),
             "weights": self._weights,
@@ -365,7 +350,7 @@ class Online:
         self.cumulative_cost = progress["cumulative_cost"]
         self._weights, self.behaviour.state = progress["weights"], progress["behaviour"]
         self.state, self._actor = state["learner"], state["actor"]
-        self._best, self._best_actor = progress["best"], state["best"]
+        self._judge.restore(state, progress["best"], self._actor)
         self._normaliser = Normaliser(*state["normaliser"])
         self._normalised = progress["normalised"]
         self._learning = progress["learning"]

@@ -32,6 +32,10 @@ class OnlineMethod(Method):
     def env_steps(self) -> int:
         return self.online.steps
 
+    def unread(self) -> set[str]:
+        none = [name for name in ("average", "caution") if not getattr(self.online, name)]
+        return super().unread() | {f"online.{name}" for name in none}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShapedOnline(Shaped, OnlineMethod):

@@ -203,7 +203,7 @@ class _Planner:
                 f"the settings of {label!r} are faulty: {error}; mend it"
             ) from error
         resolved = plain(method.settings())
-        content = {k: v for k, v in _named(resolved).items() if k not in method.unread()}
+        content = _without(_named(resolved), method.unread())
         path = self._place(task) / f"{_slug(label)}-{seed}-{_digest(content)}"
         paths = tuple(stage.path for stage in needs)
         return self._keep(Stage(path, task, label, seed, resolved, paths, self.table.evaluate))
@@ -229,6 +229,14 @@ def _named(settings: dict[str, Any]) -> dict[str, Any]:
     return {
         key: Path(value).name if key in ("demos", "guide", "offline") else value
         for key, value in settings.items()
+    }
+
+
+def _without(settings: dict[str, Any], names: set[str], group: str = "") -> dict[str, Any]:
+    return {
+        key: _without(value, names, f"{group}{key}.") if isinstance(value, dict) else value
+        for key, value in settings.items()
+        if group + key not in names
     }
 
 
