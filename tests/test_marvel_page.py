@@ -21,11 +21,12 @@ from handrail.page.correlations import correlations
 from handrail.page.measured import CURVE_COLUMNS, read_curves, read_results
 from handrail.page.over_steps import multipliers, training_cost
 from handrail.page.over_tasks import over_tasks
-from handrail.page.paper import OURS, cost_limit
+from handrail.page.paper import cost_limit
 from handrail.page.rank_panels import TaskChanges, changes
 from handrail.page.sections import normalised, overview, tasks_in_detail, times
 from handrail.page.sources import Sources
 from handrail.page.step_panels import TaskLines, lines
+from handrail.page.together import together
 from handrail.results import COLUMNS
 from handrail.tables import definition
 
@@ -110,7 +111,7 @@ def test_no_method_is_of_two_papers():
 
 def test_the_paper_has_the_rows_and_tasks_of_its_table():
     shipped, paper = definition.read("marvel"), papers.MARVEL
-    assert {row.label for row in shipped.method} == {*paper.methods, *OURS, *paper.variants}
+    assert {row.label for row in shipped.method} == {*paper.methods, *paper.beside, *paper.variants}
     assert list(paper.tasks) == shipped.tasks
     assert all(cost_limit(task) == 20 for task in paper.tasks)
     assert set(VARIANTS) <= {*paper.methods, *paper.variants}
@@ -120,7 +121,7 @@ def test_the_paper_has_the_rows_and_tasks_of_its_table():
 
 
 def test_methods_of_a_figure_have_colours_of_their_own():
-    methods = (*papers.MARVEL.methods, *OURS)
+    methods = (*papers.MARVEL.methods, *papers.MARVEL.beside)
     whole = colours(methods)
     assert len(set(whole.values())) == len(methods)
     assert colours(methods[::-1]) == whole
@@ -132,9 +133,9 @@ def test_methods_of_a_figure_have_colours_of_their_own():
 def test_the_overview_leaves_out_the_variants(sources):
     text = overview(sources)
     assert text.startswith("# Marvel\n")
-    assert "13 of 126 cells" in text  # 6 tasks, 21 methods
+    assert "13 of 132 cells" in text  # 6 tasks, 22 methods
     heads = row_of(text, "task")
-    assert heads[2:] == [*papers.MARVEL.methods, *OURS]
+    assert heads[2:] == [*papers.MARVEL.methods, *papers.MARVEL.beside]
     ball = dict(zip(heads, row_of(text, "BallCircle", "20"), strict=True))
     assert ball["Marvel"] == "**620.0 / 18.0**"
     assert (ball["From Scratch"], ball["SO2"]) == ("450.0 / 25.0", "not run")
@@ -151,6 +152,29 @@ def test_normalised_figures_are_means_of_what_the_rows_say(sources, tmp_path):
     read = read_results(write_csv(tmp_path / "r.csv", COLUMNS, bare))
     text = normalised(replace(sources, results=read))
     assert row_of(text, "`gym/own`")[9] == "unknown / 0.50"
+
+
+def test_both_joined_are_set_beside_the_two(sources, tmp_path):
+    assert together(sources) == ""  # no task has all three
+    rows = [
+        # Ahead of the one that keeps within the limit; the other earns more, beyond it.
+        run(BALL, "GOLD (DT-IQL)", 0, 700.0, 20.5), run(BALL, "Marvel", 0, 600.0, 10.0),
+        run(BALL, "Handrail", 0, 640.0, 18.0, cumulative_cost=1234),
+        run(BALL, "Handrail", 1, 660.0, 22.0, cumulative_cost=1236),
+        # Beyond the limit itself.
+        run(CAR, "GOLD (DT-IQL)", 0, 300.0, 0.0), run(CAR, "Marvel", 0, 200.0, 0.0),
+        run(CAR, "Handrail", 0, 400.0, 21.0),
+        run(DRONE, "GOLD (DT-IQL)", 0, 300.0, 0.0), run(DRONE, "Handrail", 0, 400.0, 1.0),
+    ]  # fmt: skip
+    read = read_results(write_csv(tmp_path / "r.csv", COLUMNS, rows))
+    text = together(replace(sources, results=read))
+    assert row_of(text, "BallCircle")[1:] == [
+        "700.0 / 20.5, 9,000", "600.0 / 10.0, 9,000", "**650.0 / 20.0**, 1,235", "yes", "1",
+    ]  # fmt: skip
+    assert row_of(text, "CarCircle")[1].startswith("**300.0 / 0.0**")
+    assert row_of(text, "CarCircle")[-2:] == ["no", "1"]
+    assert "DroneCircle" not in text
+    assert row_of(text, "ahead on")[-2] == "**1 of 2**"
 
 
 def test_aims_by_hand(sources):

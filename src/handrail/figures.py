@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 BLUE, VERMILLION, ORANGE, GREEN = "#0072B2", "#D55E00", "#E69F00", "#009E73"
 PURPLE, SKY, BLACK, BROWN = "#CC79A7", "#56B4E9", "#000000", "#7A4B1E"
-GREY, INDIGO = "#999999", "#332288"
-PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BLACK, BROWN, GREY, INDIGO)
+GREY, OLIVE, INDIGO = "#999999", "#808000", "#332288"
+PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BLACK, BROWN, GREY, OLIVE, INDIGO)
 PREFERRED = {  # by how a label begins, the first that fits; none twice on a page of results
     "gold (bc": SKY,
     "gold (dt-cvpo": BROWN,
     "iql (demos)": GREEN,
     "bc": PURPLE,
-    **dict.fromkeys(("gold", "student", "marvel"), BLUE),
+    **dict.fromkeys(("gold", "student"), BLUE),
     **dict.fromkeys(("guide", "dt"), ORANGE),
     **dict.fromkeys(("scratch", "from scratch", "iql"), VERMILLION),
     "warm start": ORANGE,
@@ -43,6 +43,7 @@ PREFERRED = {  # by how a label begins, the first that fits; none twice on a pag
     **dict.fromkeys(("cvpo", "so2"), BLACK),
     **dict.fromkeys(("sac-lag", "bear-lag", "pex"), BROWN),
     "cpq": GREY,
+    "marvel": OLIVE,
     "handrail": INDIGO,
 }
 MARKERS = {"guide": "D", "student": "*", "scratch": "s"}

@@ -50,7 +50,7 @@ def over_tasks(sources: Sources) -> str:
 
 def _block(sources: Sources) -> tuple[list[str], list[str]]:
     """The paper's methods, its own among them, and tasks that hold the most cells without a gap;
-    and our methods, where they have been run on all of these."""
+    and those beside the paper's, where they have been run on all of these."""
     own = sources.paper.own
     fit = [t for t in sources.has_run([own]) if _comparable(sources, t)]
     others = [m for m in sources.judged if any((t, m) in sources.results for t in fit)]
@@ -62,8 +62,8 @@ def _block(sources: Sources) -> tuple[list[str], list[str]]:
             if len(tasks) * (count + 1) >= len(most[0]) * len(most[1]):
                 most = [m for m in sources.methods if m in (*chosen, own)], tasks
     methods, tasks = most
-    ours = [m for m in paper.OURS if all((t, m) in sources.results for t in tasks)]
-    return [*methods, *ours], tasks
+    beside = [m for m in sources.paper.beside if all((t, m) in sources.results for t in tasks)]
+    return [*methods, *beside], tasks
 
 
 def _comparable(sources: Sources, task: str) -> bool:

@@ -79,10 +79,6 @@ class Scale:
         return (returns - ends[0]) / (ends[1] - ends[0])
 
 
-OURS = ("Handrail",)
-"""Methods that are of no paper: on each page after the paper's, and no aim is judged by them."""
-
-
 @dataclass(frozen=True)
 class Paper:
     """All that a paper's page differs in from another's."""
@@ -96,6 +92,8 @@ class Paper:
     """Methods that begin with nothing."""
     methods: tuple[str, ...]
     """That are set side by side, in this order; no other paper's."""
+    beside: tuple[str, ...]
+    """From elsewhere: after the paper's methods, and no aim is judged by them."""
     variants: tuple[str, ...]
     """Of these methods: they stand in tables of their own, and in no figure."""
     note: str

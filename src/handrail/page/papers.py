@@ -21,6 +21,7 @@ from handrail.page.sections import (
     times,
 )
 from handrail.page.steps_to_reach import steps_to_reach
+from handrail.page.together import together
 from handrail.page.trajectories import trajectories
 
 
@@ -56,6 +57,7 @@ GOLD = Paper(
         "BC", "DT", "IQL", "IQL (demos)", "CVPO",
         "GOLD (BC-IQL)", "GOLD (DT-CVPO)", "GOLD (DT-IQL)",
     ),
+    beside=("Handrail",),
     variants=(),
     note="The limits are this project's, the paper names none.",
     published="paper: return / cost",
@@ -80,6 +82,7 @@ MARVEL = Paper(
     methods=(
         "CPQ", "From Scratch", "Warm Start", "Re-learn Q", "WSRL", "JSRL", "PEX", "SO2", "Marvel",
     ),
+    beside=("GOLD (DT-IQL)", "Handrail"),
     variants=(
         "From Scratch (PID)", "Warm Start (PID)", "Re-learn Q (PID)", "WSRL (PID)", "JSRL (PID)",
         "PEX (PID)", "SO2 (PID)", "Marvel (PID)", "Marvel (entropy)", "BEAR-Lag",
@@ -87,7 +90,8 @@ MARVEL = Paper(
     ),
     note="The limits are this project's; the published code has 20 on every task. CPQ is the "
     "offline policy; all others but From Scratch go on from it, and an adaptive PID moves the "
-    "multiplier of each. What differs from these in a part stands under Ablations.",
+    "multiplier of each. GOLD (DT-IQL) learns from the same data sets, its weight moved by an "
+    "adaptive PID too. What differs from these in a part stands under Ablations.",
     published="elsewhere: return",
     caveat="Elsewhere: what reviewers of the paper hold against it, a return that SAC-Lagrangian "
     "from scratch exceeds; limits and episodes there need not be ours, and the paper's own figures "
@@ -99,8 +103,8 @@ MARVEL = Paper(
         undefined="no data set of DSRL's",
     ),
     sections=(
-        overview, aims, normalised, over_tasks, planes, curves, training_cost, multipliers,
-        ablations, correlations, tasks_in_detail, times, making,
+        overview, aims, together, normalised, over_tasks, planes, curves, training_cost,
+        multipliers, ablations, correlations, tasks_in_detail, times, making,
     ),
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from handrail.page.measured import Curves, Result, Results
-from handrail.page.paper import OURS, Paper, within
+from handrail.page.paper import Paper, within
 from handrail.page.words import mean
 
 
@@ -40,8 +40,8 @@ class Sources:
 
     @property
     def every_method(self) -> list[str]:
-        """And, after the paper's and ours, the variants of them."""
-        known = (*self.paper.methods, *OURS, *self.paper.variants)
+        """And, after the paper's and those beside them, the variants."""
+        known = (*self.paper.methods, *self.paper.beside, *self.paper.variants)
         return _ordered(known, (method for _, method in [*self.results, *self.curves]))
 
     def runs_of(self, method: str) -> list[Result]:
@@ -72,7 +72,7 @@ class Sources:
     @property
     def judged(self) -> list[str]:
         """The methods that the paper's own is judged against, itself among them."""
-        return [m for m in self.methods if m not in OURS]
+        return [m for m in self.methods if m not in self.paper.beside]
 
     def has_run(self, methods: Sequence[str]) -> list[str]:
         """The tasks on which all these methods have been run."""

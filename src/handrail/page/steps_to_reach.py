@@ -11,7 +11,7 @@ from handrail.page.words import number, paragraphs, table
 
 
 def steps_to_reach(sources: Sources) -> str:
-    guided = [m for m in sources.methods if m.startswith("GOLD") or m in paper.OURS]
+    guided = [m for m in sources.methods if m.startswith("GOLD") or m in sources.paper.beside]
     rows = []
     for task in sources.tasks:
         known = {m: c for m in sources.paper.scratch if (c := curve(sources, task, m)) is not None}
