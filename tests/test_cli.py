@@ -115,6 +115,15 @@ def test_help_answers_without_the_heavy_imports():
     assert all(any(line.startswith(f"  {name} ") for line in help_) for name in cli.COMMANDS)
 
 
+def test_help_is_wrapped_and_not_broken_where_the_source_is(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        cli.main(["train", "handrail", "--help"])
+    rows = [row.strip("│ ") for row in capsys.readouterr().out.splitlines()]
+    assert "holds it, and so does a cost weight that is controlled. None: the task's." in rows
+    assert not any("``" in row for row in rows)
+
+
 def test_the_entry_point_is_installed():
     process = toy.handrail("--version")
     out, errors = process.communicate()

@@ -9,9 +9,10 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import docstring_parser
 import tyro
 
 from handrail.errors import HandrailError
@@ -37,7 +38,7 @@ def parse(
     asked: Callable[..., Any] = later if inspect.isfunction(target) else target
     complaint = io.StringIO()
     try:
-        with contextlib.redirect_stderr(complaint):
+        with contextlib.redirect_stderr(complaint), _flowing_help():
             given = {"default": target(task=tyro.MISSING, **defaults)} if defaults else {}
             made = tyro.cli(asked, args=argv, prog=f"handrail {command}", **given)
     except SystemExit as end:
@@ -45,6 +46,26 @@ def parse(
             raise
         raise HandrailError(_in_a_line(complaint.getvalue(), command)) from None
     return made() if asked is later else made
+
+
+@contextlib.contextmanager
+def _flowing_help() -> Iterator[None]:
+    """Within it the docstrings of settings come as one line each, for tyro to wrap: it keeps a line
+    end that is followed by an indentation, and fields' docstrings have one in every line."""
+    read = docstring_parser.parse_from_object
+
+    def flowing(*args: Any, **kwargs: Any) -> docstring_parser.Docstring:
+        found = read(*args, **kwargs)
+        for setting in found.params:
+            if setting.description:
+                setting.description = " ".join(setting.description.replace("``", "`").split())
+        return found
+
+    docstring_parser.parse_from_object = flowing
+    try:
+        yield
+    finally:
+        docstring_parser.parse_from_object = read
 
 
 def _in_a_line(box: str, command: str) -> str:
