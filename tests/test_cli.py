@@ -27,10 +27,7 @@ LOOP = [*("--steps", 240, "--environments", 3, "--block", 24, "--batch", 8, "--s
 LOOP += [*("--evaluate-every", 120, "--evaluate-episodes", 2)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with toy.compiled_once(tmp_path_factory.getbasetemp() / "compiled") as directory:
-        yield directory
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture

@@ -47,10 +47,7 @@ VPA = PrealignmentSettings(updates=120, batch=8)
 SPEC = Spec(toy.ENDS, 3, 1, (-2.0,), (2.0,), toy.HORIZON, 25.0)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with toy.compiled_once(tmp_path_factory.getbasetemp() / "compiled") as directory:
-        yield directory
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture(scope="module")

@@ -52,10 +52,7 @@ LOOP = OnlineSettings(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with toy.compiled_once(tmp_path_factory.getbasetemp() / "compiled") as directory:
-        yield directory
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture(scope="module")

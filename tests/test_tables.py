@@ -75,10 +75,7 @@ online = {{ steps = 240, evaluate_episodes = 2, {LOOP} }}
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with toy.compiled_once(tmp_path_factory.getbasetemp() / "compiled") as directory:
-        yield directory
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture
