@@ -50,22 +50,24 @@ def parse(
 
 @contextlib.contextmanager
 def _flowing_help() -> Iterator[None]:
-    """Within it the docstrings of settings come as one line each, for tyro to wrap: it keeps a line
-    end that is followed by an indentation, and fields' docstrings have one in every line."""
-    read = docstring_parser.parse_from_object
+    """Within it what docstrings say of a setting comes as one line, for tyro to wrap: it keeps a
+    line end that is followed by an indentation, and every one of theirs is."""
+    readers = {name: getattr(docstring_parser, name) for name in ("parse", "parse_from_object")}
 
-    def flowing(*args: Any, **kwargs: Any) -> docstring_parser.Docstring:
+    def flowing(read: Callable[..., docstring_parser.Docstring], *args: Any, **kwargs: Any) -> Any:
         found = read(*args, **kwargs)
         for setting in found.params:
             if setting.description:
                 setting.description = " ".join(setting.description.replace("``", "`").split())
         return found
 
-    docstring_parser.parse_from_object = flowing
     try:
+        for name, read in readers.items():
+            setattr(docstring_parser, name, functools.partial(flowing, read))
         yield
     finally:
-        docstring_parser.parse_from_object = read
+        for name, read in readers.items():
+            setattr(docstring_parser, name, read)
 
 
 def _in_a_line(box: str, command: str) -> str:
