@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import subprocess
 import sys
@@ -112,19 +113,21 @@ def test_help_answers_without_the_heavy_imports():
     assert all(any(line.startswith(f"  {name} ") for line in help_) for name in cli.COMMANDS)
 
 
-@pytest.mark.parametrize(
-    ("command", "over_a_line_end"),
-    [  # settings of a class, arguments of a function
-        ("train handrail", "CVPO holds it, and so does a cost weight that is controlled"),
-        ("dataset", "in which it is named as DSRL names its files"),
-    ],
-)
-def test_help_is_not_broken_where_the_source_is(command, over_a_line_end, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+@pytest.mark.parametrize("command", ["train handrail", "dataset"])
+def test_help_is_not_broken_where_the_source_is(command, capsys):
+    """Settings of a class, arguments of a function: a row ends where the next word has no room."""
     with pytest.raises(SystemExit):
         cli.main([*command.split(), "--help"])
-    rows = capsys.readouterr().out.splitlines()
-    assert any(over_a_line_end in row for row in rows)
+    rows = [row[1:].rstrip("│ ") for row in capsys.readouterr().out.splitlines()]
+    wrapped = [
+        (row, after)
+        for row, after in itertools.pairwise(rows)
+        if row.startswith(" " * 15) and after.startswith(" " * 15)
+    ]
+    width = max(len(row) for pair in wrapped for row in pair)
+    assert len(wrapped) >= 3
+    for row, after in wrapped:
+        assert len(row) + 1 + len(after.split()[0]) > width, (row, after)
     assert not any("``" in row for row in rows)
 
 
