@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 COMPILE := $(UV) pip compile --universal --generate-hashes --no-emit-index-url --no-annotate --no-header -q
 
-.PHONY: setup demo test check format bench lock clean
+.PHONY: setup demo test check format bench lock wheels clean
 .DEFAULT_GOAL := help
 
 help:  ## what each target does
@@ -40,6 +40,12 @@ bench: setup  ## the benchmarks; each ends with one JSON line of ratios
 lock: setup  ## compile requirements/*.txt from pyproject.toml
 	@echo uv | $(COMPILE) - -o requirements/uv.txt
 	@$(COMPILE) pyproject.toml --extra native --extra bullet --extra video --extra ray --group dev --python-version 3.11 -o requirements/dev.txt
+
+wheels: setup  ## whether all that handrail needs has a wheel for the newer Pythons
+	@for version in 3.12 3.13; do $(UV) pip install -q --dry-run --only-binary :all: \
+		--target build/wheels --python-version $$version --python-platform x86_64-manylinux_2_28 \
+		-r pyproject.toml --extra native --extra video --extra ray || exit 1; \
+		echo "Python $$version: a wheel for each"; done
 
 clean:
 	@rm -rf .venv build dist
