@@ -16,6 +16,9 @@ from handrail.envs.native.env import Layout, NativeEnv
 from handrail.envs.native.rows import Rows
 from handrail.machine import usable_cores
 
+_PARTS = 4
+"""For each thread: one that the system holds up leaves its last to the others."""
+
 
 class NativeVectorEnv(VectorEnv):
     """``num_envs`` environments of one task, shared out among ``threads``.
@@ -64,15 +67,23 @@ class NativeVectorEnv(VectorEnv):
         for i, env in enumerate(self.envs):
             env.lie_in(self._rows, i)
         number = min(num_envs, threads or len(usable_cores()))
-        self._parts = list(pairwise(i * num_envs // number for i in range(number + 1)))
+        parts = min(num_envs, _PARTS * number) if number > 1 else 1
+        self._parts = list(pairwise(i * num_envs // parts for i in range(parts + 1)))
+        self._threads = number
         self._pool = ThreadPoolExecutor(number - 1) if number > 1 else None
         self._final: dict[int, np.ndarray] = {}
 
     def _share(self, work: Callable[[int, int], None]) -> None:
-        """``work(first, last)``, a thread for each part; this thread has the first."""
-        others = [self._pool.submit(work, *part) for part in self._parts[1:]] if self._pool else []
+        """``work(first, last)`` of each part, whichever thread is free for it; this is one."""
+        left = iter(self._parts)
+
+        def take() -> None:
+            for part in left:  # one iterator for all threads: each part is taken once
+                work(*part)
+
+        others = [self._pool.submit(take) for _ in range(self._threads - 1)] if self._pool else []
         try:
-            work(*self._parts[0])
+            take()
         finally:
             wait(others)
         for other in others:
