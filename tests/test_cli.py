@@ -114,8 +114,9 @@ def test_help_answers_without_the_heavy_imports():
 
 
 @pytest.mark.parametrize("command", ["train handrail", "dataset"])
-def test_help_is_not_broken_where_the_source_is(command, capsys):
+def test_help_is_not_broken_where_the_source_is(command, capsys, monkeypatch):
     """Settings of a class, arguments of a function: a row ends where the next word has no room."""
+    monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):
         cli.main([*command.split(), "--help"])
     rows = [row[1:].rstrip("│ ") for row in capsys.readouterr().out.splitlines()]

@@ -118,7 +118,6 @@ def test_by_a_weight_caution_counts_as_cost():
         ({"average": float("nan")}, "average is nan"),
         ({"caution": float("inf")}, "caution is inf"),
         ({"caution": 1.0, "evaluate_episodes": 1}, "caution needs 2 or more evaluate_episodes"),
-        ({"evaluate_episodes": 0}, "evaluate_episodes is 0"),
     ],
 )
 def test_refusals(settings, line):

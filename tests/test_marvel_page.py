@@ -99,6 +99,9 @@ def test_the_methods_tell_the_paper(sources, tmp_path):
         ([result("native/PointGoal1-gold", "DT", 0, 1.0, 1.0), ROWS[0], ROWS[1]], papers.GOLD),
         ([run("gym/own", "Marvel (PID)", 0, 1.0, 1.0)], papers.MARVEL),
         ([run("gym/own", "mine", 0, 1.0, 1.0)], papers.GOLD),
+        # GOLD's own is on both pages, Marvel on one.
+        ([run(BALL, "GOLD (DT-IQL)", 0, 1.0, 1.0), run(BALL, "Marvel", 0, 1, 1)], papers.MARVEL),
+        ([run(BALL, "GOLD (DT-IQL)", 0, 1.0, 1.0)], papers.GOLD),
     ):
         assert papers.of(read_results(write_csv(tmp_path / "r.csv", COLUMNS, rows))) is paper
 

@@ -255,10 +255,10 @@ def test_a_block_acts_with_what_the_block_before_learnt(tmp_path):
     assert (spied.left[0] != spied.left[1]).any()
 
 
-def test_the_average_of_what_acted_is_judged_and_the_latest_acts(tmp_path):
+def test_the_average_of_what_is_learnt_is_judged_and_the_latest_acts(tmp_path):
     spied = Spied(tmp_path / "run", average=60.0)
     np.testing.assert_array_equal(spied.acted[3], spied.left[1])
-    expected = spied.acted[1]  # the first update decides on the normaliser: it begins there
+    expected = spied.acted[0]
     for left in spied.left:
         expected = (expected + left) / 2
     np.testing.assert_allclose(spied.loop._judge.actor, expected, atol=1e-7)

@@ -147,7 +147,9 @@ def test_a_setting_that_is_not_read_is_no_content(definition, tmp_path, stages):
     assert gold("cvpo = { actions = 7 }") == plain
     assert gold("bc = { updates = 7 }") == plain
     assert gold("pid = { ki = 7.0 }") == plain
-    assert gold("online.average = 0.0") == plain
+    assert gold("online.average = 0") == plain  # an int is another value, were it looked at
+    assert gold("online.caution = 0") == plain
+    assert gold("online.caution = 1.0") != plain
     assert gold("online.average = 7.0") != plain
     assert gold("cost_weight = 7.0") != plain
     assert gold('multiplier = "pid"') != plain

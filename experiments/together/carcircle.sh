@@ -29,6 +29,7 @@ for seed in ${SEEDS:-0 1 2}; do
     [ "$n" != handrail ] || tables+=(gold) # a cell of that table
     case $n in
       handrail) job $n handrail ;;
+      handrail-latest) job $n handrail --average 0 --caution 0 ;; # what an average changes
       marvel) job $n marvel ;;
       gold-apid) job $n gold --guide runs/gold/dt-"$seed" --multiplier adaptive-pid ;;
       *) echo "unknown: $n" >&2; exit 2 ;;

@@ -59,7 +59,7 @@ class Handrail(Marvel):
     """Strength >= 0 of what keeps the student near demonstrated actions, in reward units."""
     online: OmitArgPrefixes[OnlineSettings] = field(
         default_factory=lambda: OnlineSettings(
-            updates_per_step=0.5, batch=128, noise=0.3, average=5000, caution=1
+            updates_per_step=0.5, batch=128, noise=0.3, average=5000.0, caution=1.0
         )
     )
 

@@ -4,7 +4,7 @@ The latest parameters of a policy that learns online are a matter of luck: from 
 the next the return hardly moves, while a cost that begins at a line goes from 0 to 50. Their
 running average goes through the middle of that (Polyak, Juditsky 1992; for actor-critics: Nikishin
 et al. 2018, "Improving Stability in Deep Reinforcement Learning with Weight Averaging"), and a cost
-that ten episodes had by luck is told from one that will last by its standard error.
+near the limit counts with its standard error, lest the lucky one of many evaluations be chosen.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ class JudgeSettings:
     """Episodes of an evaluation of the student, the same each time. The best of them is the run's
     policy; a cost that begins at a line needs more than a few."""
     average: float = 0.0
-    """Half-life, in steps, of the running average of the student's parameters that is evaluated,
-    and that a run ends in; the latest ones act in training. 0: they are evaluated themselves."""
+    """Half-life, in steps, of the running average of the parameters of all that acts but the guide:
+    it is evaluated, and a run ends in it; the latest ones act in training. 0: they are evaluated
+    themselves."""
     caution: float = 0.0
     """Standard errors >= 0 of an evaluation's mean cost that are added to it before evaluations
-    are compared: above 0, the best keeps within the limit with room to spare."""
+    are compared, with the limit or by a weight; none where all its episodes cost the same."""
 
     def __post_init__(self) -> None:
         if self.evaluate_episodes < 1:
@@ -48,9 +49,14 @@ class JudgeSettings:
             )
         for name in ("average", "caution"):
             if not 0 <= getattr(self, name) < float("inf"):  # nor NaN
-                raise HandrailError(f"{name} is {getattr(self, name):g}; it must be 0 or more")
+                raise HandrailError(
+                    f"{name} is {getattr(self, name):g}; it must be 0 or more, and finite"
+                )
         if self.caution and self.evaluate_episodes < 2:
-            raise HandrailError("caution needs 2 or more evaluate_episodes: one has no error")
+            raise HandrailError(
+                "caution needs 2 or more evaluate_episodes, as one has no error; raise them, or "
+                "give --caution 0"
+            )
 
 
 class Judge:
@@ -79,7 +85,8 @@ class Judge:
 
     def begin(self, actor: np.ndarray) -> None:
         """From here on: what came before is neither part of the average, nor may it be best."""
-        self.actor, self.best = actor, None
+        self.actor = self.best_actor = actor
+        self.best = None
 
     def follow(self, actor: np.ndarray, steps: int) -> None:
         """``actor`` is in force for the next ``steps``."""
@@ -90,7 +97,8 @@ class Judge:
         self.actor = self.actor + part * (actor - self.actor)
 
     def evaluate(self, policy: Callable[[np.ndarray], Student]) -> Metrics:
-        """Play the validation episodes with the policy of these parameters; a row of metrics."""
+        """Play the validation episodes with the policy of these parameters, which are kept if they
+        are the best so far; a row of metrics."""
         count = self.settings.evaluate_episodes
         seeds = range(VALIDATION_SEED, VALIDATION_SEED + count)
         played = list(play(policy(self.actor).mode(), self._envs, seeds))

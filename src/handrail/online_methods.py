@@ -33,8 +33,8 @@ class OnlineMethod(Method):
         return self.online.steps
 
     def unread(self) -> set[str]:
-        none = [name for name in ("average", "caution") if not getattr(self.online, name)]
-        return super().unread() | {f"online.{name}" for name in none}
+        off = [name for name in ("average", "caution") if not getattr(self.online, name)]
+        return super().unread() | {f"online.{name}" for name in off}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,9 +32,10 @@ def aims(sources: Sources) -> str:
         f"What {own} is to reach on every task. Tied: the 95% bootstrap interval of the difference "
         "of the two means holds 0, which few seeds make easy; the mean cost over seeds is held "
         "to the limit itself there. Behind each verdict what it follows from: returns; cost / "
-        f"limit; the cost of all training episodes of a run, {own}'s and {scratch}'s. "
-        f"{listed(sources.paper.beside)} are not counted."
+        f"limit; the cost of all training episodes of a run, {own}'s and {scratch}'s."
     ]
+    if beside := [m for m in sources.paper.beside if sources.runs_of(m)]:
+        text.append(f"Not counted: {listed(beside)}.")
     if gaps := _gaps(sources):
         text.append(
             f"Judged against fewer than all other methods, as not all have been run: {gaps}."

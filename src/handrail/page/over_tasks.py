@@ -79,7 +79,7 @@ def _left_out(sources: Sources, methods: list[str], tasks: list[str]) -> str:
     odd = [label(task) for task in others if not _comparable(sources, task)]
     text = [
         f"Tasks: {listed(map(label, tasks))}; with these methods they are the largest part "
-        "of the table that has no gap."
+        "of the table that has no gap, as far as the paper's own methods go."
     ]
     if gaps:
         text.append(f"Left out, as not all of their cells have been run: {listed(gaps)}.")

@@ -22,7 +22,7 @@ _GREY = "#555555"
 _APART = 18
 """Points from mark to mark that leave room for an arrow."""
 _OWN = "*"
-"""Marks a paper's own method, which stands out."""
+"""Marks a paper's own method, which stands out, on the other's page too."""
 _MARKERS = {
     **dict.fromkeys(("BC", "DT", "CPQ"), "D"),
     **dict.fromkeys(("IQL", "CVPO", "From Scratch"), "s"),
