@@ -354,6 +354,8 @@ def test_rank_correlations_by_hand(sources, tmp_path):
     aligned(table, BALL, "Marvel", "marvel-1-00000001", [0.3, None], [0.6, None])
     aligned(table, BALL, "Marvel (PID)", "marvel-pid-0-00000002", [1, 1], [1, 1])
     aligned(table, RUN, "Marvel (BEAR-Lag)", "marvel-bear-lag-0-00000003", [0, None], [1, None])
+    file = aligned(table, BALL, "Handrail", "handrail-0-00000004", [0, 0], [1, 1])
+    file.write_text(json.dumps({"after": {"q": 0.5, "qc": 0.5}}))  # its critics are new
     text = correlations(replace(sources, runs=table))
     assert row_of(text, "BallCircle", "Marvel")[2:] == [
         "0.20", "0.55", "-0.20 (1 of 2)", "0.40 (1 of 2)", "2", "-0.25, then 0.36",

@@ -110,11 +110,12 @@ def _cell(seeds: list[Ranks]) -> _Cell:
 
 
 def _read(table: Path) -> dict[tuple[str, str], list[Ranks]]:
-    """Of the runs that have been judged, by task and method; seeds rise."""
+    """Of the runs of METHODS that have been judged, by task and method; seeds rise. Others may have
+    no critics before."""
     found: dict[tuple[str, str], list[Ranks]] = {}
     for (task, method, _), run in sorted(judged(table).items()):
         file = run / "prealigned" / "correlations.json"
-        if file.is_file():
+        if method in METHODS and file.is_file():
             found.setdefault((task, method), []).append(_ranks(file))
     return found
 
