@@ -2,7 +2,8 @@
 # Makes results/together.csv and results/together_curves.csv: bullet/CarCircle-gold from the
 # demonstrations of experiments/gold/carcircle.sh, equal environment steps, three seeds of Handrail, of
 # Marvel and of GOLD (DT-IQL) with an adaptive PID; with w = 3 it is in results/gold.csv. Complete runs
-# are kept and stopped ones go on.
+# are kept and stopped ones go on. METHOD handrail-latest, not run by default, is Handrail judged by its latest
+# parameters; its rows go to results/together_latest.csv.
 #   experiments/together/carcircle.sh [METHOD...]      HANDRAIL=handrail, SEEDS="0 1 2" by default
 set -euo pipefail
 handrail=${HANDRAIL:-handrail} task=bullet/CarCircle-gold out=runs/together
@@ -27,9 +28,10 @@ for seed in ${SEEDS:-0 1 2}; do
   for name in "${@:-handrail marvel gold-apid}"; do for n in $name; do
     tables=(together)
     [ "$n" != handrail ] || tables+=(gold) # a cell of that table
+    [ "$n" != handrail-latest ] || tables=(together_latest) # the same method: rows would be replaced
     case $n in
       handrail) job $n handrail ;;
-      handrail-latest) job $n handrail --average 0 --caution 0 ;; # what an average changes
+      handrail-latest) job $n handrail --average 0 --caution 0 ;;
       marvel) job $n marvel ;;
       gold-apid) job $n gold --guide runs/gold/dt-"$seed" --multiplier adaptive-pid ;;
       *) echo "unknown: $n" >&2; exit 2 ;;

@@ -9,7 +9,6 @@ near the limit counts with its standard error, lest the lucky one of many evalua
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,12 +101,11 @@ class Judge:
         count = self.settings.evaluate_episodes
         seeds = range(VALIDATION_SEED, VALIDATION_SEED + count)
         played = list(play(policy(self.actor).mode(), self._envs, seeds))
-        return_ = float(np.mean([e.return_ for e in played]))
-        costs = [float(e.cost) for e in played]
-        cost = statistics.fmean(costs)
+        costs = [e.cost for e in played]
+        return_, cost = float(np.mean([e.return_ for e in played])), float(np.mean(costs))
         found = [return_, cost]
         if self.settings.caution:
-            found[1] += self.settings.caution * statistics.stdev(costs) / count**0.5
+            found[1] += self.settings.caution * float(np.std(costs, ddof=1)) / count**0.5
         if self.best is None or self._score(found) > self._score(self.best):
             self.best, self.best_actor = found, self.actor
         return {

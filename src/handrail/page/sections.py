@@ -49,7 +49,7 @@ def overview(sources: Sources) -> str:
         f"{run} of {whole} cells (a task and a method) have been run. Each shows the mean return "
         "and the mean cost of an evaluation episode, over seeds. Bold: the highest return of "
         "those whose mean cost is within the limit. Handrail is this project's own, of no paper. "
-        f"{sources.paper.note}",
+        + sources.paper.note,
         table(["task", "limit", *methods], rows, "lr" + "r" * len(methods)),
     )
 
