@@ -402,6 +402,51 @@ def test_one_command_at_a_time(definition, tmp_path, capfd):
     assert "another process is training" in capfd.readouterr().err
 
 
+def _row(stage: Stage, **others: str) -> dict[str, str]:
+    """As it stands in a table of results, whose settings come from TOML: without any None."""
+    settings = {k: v for k, v in stage.settings.items() if k not in ("task", "seed", "method")}
+    row = {"task": stage.task, "method": stage.label, "seed": str(stage.seed)}
+    return {
+        **row,
+        "episodes": str(stage.episodes),
+        "settings": json.dumps({k: v for k, v in settings.items() if v is not None}),
+        **others,
+    }
+
+
+def test_a_cell_that_stands_in_the_results_is_made_where_it_is_needed_alone(stages):
+    mine = _toys(stages)
+    label = {s.label: s for s in mine if s.seed == 0}
+    # Both guides, but of their two students that of seed 1 has none yet, and needs its guide.
+    rows = [_row(s) for s in mine if s.label == "BC" or (s.seed == 0 and s.label != "IQL")]
+    rows += [_row(label["IQL"], method="IQL, renamed")]
+    spared = [(s.label, s.seed) for s in plans.spare(mine, rows) if s.spared]
+    assert spared == [("BC", 0), ("GOLD (BC-IQL)", 0)]
+    # Both of GOLD's have: nothing is needed but IQL, which needs nothing.
+    rows += [_row(s) for s in mine if s.label == "GOLD (BC-IQL)"]
+    spared = plans.spare(mine, rows)
+    assert {s.label for s in spared if not s.spared} == {"IQL"}
+    workers = Script({})
+    _carry(spared, workers)
+    assert workers.begun == ["IQL 0", "IQL 1"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": "7"},
+        {"task": toy.ENDS},
+        {"episodes": "4"},
+        {"settings": '{"online": {"batch": 7}}'},
+        {"settings": '{"of_an_older_version": 1}'},
+    ],
+)
+def test_a_row_of_other_content_stands_for_no_cell(stages, other):
+    iql = next(s for s in _toys(stages) if s.label == "IQL")
+    assert plans.spare([iql], [_row(iql)])[0].spared
+    assert not plans.spare([iql], [_row(iql, **other)])[0].spared
+
+
 def test_results_of_another_form_are_told_before_the_work(definition, tmp_path, capfd):
     other = tmp_path / "other.csv"
     other.write_text("a,b\n1,2\n")
@@ -476,6 +521,15 @@ def test_a_table_is_made_killed_and_made_on(definition, tmp_path):
     found = [float(r["return"]) for r in curve]
     np.testing.assert_allclose(found, metrics["eval/return"], atol=0.005)
 
+    # On another machine, where the results have come along and no run has.
+    process = _table(definition, tmp_path / "new", "--results", str(out / "results.csv"))
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert errors == f"complete: {out / 'results.csv'}\n"
+    assert not list((tmp_path / "new").glob("*/*"))
+    with (out / "results.csv").open(newline="") as lines:
+        assert {row["method"]: row for row in csv.DictReader(lines)} == rows
+
     guide = next(out.glob("*/bc-0-*/"))
     with Run.open(next(out.glob("*/gold-bc-iql-0-*/"))) as run:
         assert run.settings["guide"] == str(guide)
@@ -513,7 +567,7 @@ def test_the_board(stages, tmp_path):
     assert lines[-1].rstrip() == f"▸ GOLD (BC-IQL) on {toy.TOY}, seed 0: 50%"
 
 
-@pytest.mark.parametrize("name", ["gold", "guides"])
+@pytest.mark.parametrize("name", ["gold", "guides", "marvel"])
 def test_the_boards_of_the_shipped_tables_fit_80_columns(name):
     from rich.console import Console
 

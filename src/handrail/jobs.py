@@ -97,6 +97,8 @@ def build(cls: type, values: dict[str, Any], file: Path) -> Any:
             value = build(hint, value, file)
         elif hint == (Path | None):
             value = Path(value)
+        elif type(value) is int and hint in (float, float | None):
+            value = float(value)  # 1 and 1.0 are one setting
         elif isinstance(value, list):
             value = tuple(value)
         made[name] = value

@@ -12,7 +12,7 @@ from handrail.commands._cli import parse
 from handrail.errors import HandrailError, Stopped
 from handrail.machine import usable_cores
 from handrail.progress import Console
-from handrail.results import append_curve, append_row, check, curves_beside
+from handrail.results import append_curve, append_row, check, curves_beside, read_rows
 from handrail.runs import Run
 from handrail.storage import alone, read_json
 from handrail.tables import definition
@@ -41,7 +41,8 @@ def table(
     """Make a table: every method on every task with several seeds, trained and judged.
 
     What all of it needs (experts, demonstrations, guides) is made once, what is complete is never
-    made again; after a break the same command goes on.
+    made again; after a break the same command goes on. A cell whose row stands in the results, with
+    the same settings, is complete, wherever it was made.
 
     Args:
         name: gold, guides or marvel, or a file of the same form.
@@ -65,13 +66,16 @@ def table(
     out = out or Path("runs") / f"table-{Path(name).stem}"
     results = results or out / "results.csv"
     stages = plans.plan(asked, out, tasks=tasks, methods=methods, seeds=seeds, steps=steps)
+    check(results)
+    if results.exists():
+        stages = plans.spare(stages, read_rows(results))
     console = Console()
     if status:
         console.terminal.print(render(Progress(stages)))
         return
-    for task in dict.fromkeys(stage.task for stage in stages):  # a missing extra is told at once
+    left = dict.fromkeys(stage.task for stage in stages if not stage.spared)
+    for task in left:  # a missing extra is told at once
         envs.make(task).close()
-    check(results)
     pool = Local(workers or len(usable_cores())) if ray is None else Ray(ray)
     with alone(out), console.interruptible(), Board(console) as board:
 
@@ -81,7 +85,7 @@ def table(
             board.finished(stage, stages)
 
         for stage in plans.cells(stages):
-            if stage.done:  # by an earlier command
+            if stage.done and not stage.spared:  # by an earlier command
                 _enter(stage, results)
         try:
             progress = carry_out(

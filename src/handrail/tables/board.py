@@ -1,4 +1,4 @@
-"""How far a table is: tasks down, methods across, in each cell the seeds that are complete."""
+"""How far a table is: tasks and methods, in each cell the seeds that are complete."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from handrail.progress import Console
 from handrail.storage import read_json
 from handrail.tables.carry_out import Progress
 from handrail.tables.plan import DEMONSTRATIONS, EXPERT, Stage, cells
+
+ACROSS = 10
+"""Methods that find room beside each other; more than these stand below each other."""
 
 
 def share(stage: Stage) -> float:
@@ -43,18 +46,29 @@ def render(progress: Progress) -> Any:
         padding=(0, 1, 0, 0),
     )
     tasks = list(dict.fromkeys(stage.task for stage in shown))
-    table.add_column("task", no_wrap=True)
-    for method in ("data", *methods):
-        table.add_column(escape(_narrow(method)), justify="center", no_wrap=True)
-    for task in tasks:
-        here = [stage for stage in progress.stages if stage.task == task]
-        table.add_row(
-            task.split("/", 1)[-1],
-            _cell(progress, [s for s in here if s.label in (DEMONSTRATIONS, EXPERT)]),
-            *(_cell(progress, [s for s in here if s.label == method]) for method in methods),
-        )
+    columns = [("data", (DEMONSTRATIONS, EXPERT)), *((method, (method,)) for method in methods)]
+
+    def cell(task: str, labels: tuple[str, ...]) -> str:
+        return _cell(progress, [s for s in progress.stages if s.task == task and s.label in labels])
+
+    across = len(methods) <= ACROSS
+    table.add_column("task" if across else "method", no_wrap=True)
+    if across:
+        for name, _ in columns:
+            table.add_column(escape(_narrow(name)), justify="center", no_wrap=True)
+        for task in tasks:
+            table.add_row(_short(task), *(cell(task, labels) for _, labels in columns))
+    else:
+        for task in tasks:
+            table.add_column(_short(task), justify="center", no_wrap=True)
+        for name, labels in columns:
+            table.add_row(escape(name), *(cell(task, labels) for task in tasks))
     lines = [f"[cyan]▸[/] {escape(_name(s))}: {share(s):.0%}" for s in progress.running.values()]
     return Group(table, *lines)
+
+
+def _short(task: str) -> str:
+    return task.split("/", 1)[-1]
 
 
 def _narrow(label: str) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,9 +44,13 @@ class Stage:
     """Stages that come first."""
     episodes: int = 0
     """Evaluation episodes that a run is judged by."""
+    spared: bool = False
+    """It need not be made here: see :func:`spare`."""
 
     @property
     def done(self) -> bool:
+        if self.spared:
+            return True
         if self.label == DEMONSTRATIONS:
             return self.path.is_file()
         judged = self.path / "evaluation.json"
@@ -203,8 +207,7 @@ class _Planner:
                 f"the settings of {label!r} are faulty: {error}; mend it"
             ) from error
         resolved = plain(method.settings())
-        content = _without(_named(resolved), method.unread())
-        path = self._place(task) / f"{_slug(label)}-{seed}-{_digest(content)}"
+        path = self._place(task) / f"{_slug(label)}-{seed}-{_content(method)}"
         paths = tuple(stage.path for stage in needs)
         return self._keep(Stage(path, task, label, seed, resolved, paths, self.table.evaluate))
 
@@ -240,6 +243,11 @@ def _without(settings: dict[str, Any], names: set[str], group: str = "") -> dict
     }
 
 
+def _content(method: Method) -> str:
+    """The digest of what a run is made from."""
+    return _digest(_without(_named(plain(method.settings())), method.unread()))
+
+
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -251,3 +259,30 @@ def _slug(label: str) -> str:
 def cells(stages: Iterable[Stage]) -> Iterator[Stage]:
     """The stages that are cells of the table."""
     return (stage for stage in stages if stage.label not in (DEMONSTRATIONS, EXPERT))
+
+
+def spare(stages: Sequence[Stage], rows: Iterable[dict[str, str]]) -> list[Stage]:
+    """The stages, those marked as spared that nobody needs: cells that stand in a table of results
+    already, of the same content and judged by as many episodes, and what only such cells need."""
+    entered = {(row["task"], row["method"], row["seed"]): row for row in rows}
+    wanted: set[Path] = set()
+    marked = []
+    for stage in reversed(stages):  # whoever needs it has come before
+        row = entered.get((stage.task, stage.label, str(stage.seed)))
+        ours = any(cells([stage])) and not (row and _same(stage, row))
+        if stage.path in wanted or ours:
+            if not stage.done:
+                wanted.update(stage.needs)
+        elif not stage.done:
+            stage = replace(stage, spared=True)
+        marked.append(stage)
+    return marked[::-1]
+
+
+def _same(stage: Stage, row: dict[str, str]) -> bool:
+    settings = {**json.loads(row["settings"]), "task": stage.task, "seed": stage.seed}
+    try:
+        method = build(METHODS[stage.settings["method"]], settings, Path("the row"))
+    except (HandrailError, TypeError):  # of a version with other settings
+        return False
+    return row["episodes"] == str(stage.episodes) and stage.path.name.endswith(_content(method))
