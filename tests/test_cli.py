@@ -113,6 +113,16 @@ def test_help_answers_without_the_heavy_imports():
     assert all(any(line.startswith(f"  {name} ") for line in help_) for name in cli.COMMANDS)
 
 
+@pytest.mark.parametrize("command", ["train gold", "table", "data check", "dataset"])
+def test_help_fits_the_terminal(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "70")
+    with pytest.raises(SystemExit):
+        cli.main([*command.split(), "--help"])
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[0].startswith(f"usage: handrail {command} ")
+    assert max(map(len, rows)) <= 70
+
+
 @pytest.mark.parametrize("command", ["train handrail", "dataset"])
 def test_help_is_not_broken_where_the_source_is(command, capsys, monkeypatch):
     """Settings of a class, arguments of a function: a row ends where the next word has no room."""

@@ -9,8 +9,11 @@ import io
 import itertools
 import json
 import re
+import shutil
+import sys
+import textwrap
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TextIO
 
 import docstring_parser
 import tyro
@@ -36,16 +39,43 @@ def parse(
         return functools.partial(target, *args, **kwargs)
 
     asked: Callable[..., Any] = later if inspect.isfunction(target) else target
-    complaint = io.StringIO()
+    complaint, help_ = io.StringIO(), _Kept(sys.stdout)
     try:
-        with contextlib.redirect_stderr(complaint), _flowing_help():
+        with (
+            contextlib.redirect_stderr(complaint),
+            contextlib.redirect_stdout(help_),
+            _flowing_help(),
+        ):
             given = {"default": target(task=tyro.MISSING, **defaults)} if defaults else {}
             made = tyro.cli(asked, args=argv, prog=f"handrail {command}", **given)
     except SystemExit as end:
         if not end.code:
+            print(_wrapped(help_.getvalue()), end="")
             raise
         raise HandrailError(_in_a_line(complaint.getvalue(), command)) from None
     return made() if asked is later else made
+
+
+class _Kept(io.StringIO):
+    """Kept to be shown on another stream, with the letters and colours that it can show."""
+
+    encoding = property(lambda self: self._for.encoding)  # pyright: ignore
+
+    def __init__(self, shown_on: TextIO):
+        super().__init__()
+        self._for = shown_on
+
+    def isatty(self) -> bool:
+        return self._for.isatty()
+
+
+def _wrapped(help_: str) -> str:
+    """With the paragraphs above the boxes wrapped to the terminal: tyro wraps what is in boxes."""
+    above, box, boxes = help_.partition("╭")
+    width = shutil.get_terminal_size().columns
+    lines = above.split("\n")
+    plain = (line if "\x1b" in line else textwrap.fill(line, width) for line in lines)
+    return "\n".join(plain) + box + boxes
 
 
 @contextlib.contextmanager
