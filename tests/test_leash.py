@@ -31,6 +31,7 @@ def test_loss(nets, share):
     mode = np.tanh(gaussian(nets.actor, batch.observation[rows])[0])
     expected = 4.0 * ((mode - batch.action[rows]) ** 2).sum(-1).mean()
     close(Leash(4.0, share).loss(nets.actor, batch), expected, 1e-4)
+    close(Leash(4.0, share, spread=0.5).loss(nets.actor, batch), 2 * expected, 1e-4)
 
 
 SAC = SACLagrangianSettings(

@@ -55,8 +55,9 @@ class Handrail(Marvel):
     guidance: OmitArgPrefixes[GuidanceSettings] = field(default_factory=GuidanceSettings)
     demonstration_share: float = 0.5
     """Part of each batch that is drawn from the demonstrations, above 0 and below 1 (RLPD: 0.5)."""
-    leash: float = 5.0
-    """Strength >= 0 of what keeps the student near demonstrated actions, in reward units."""
+    leash: float = 0.9
+    """Strength >= 0 of what keeps the student near demonstrated actions, in reward units for a
+    squared distance of the demonstrations' own spread (``Episodes.spread``)."""
     online: OmitArgPrefixes[OnlineSettings] = field(
         default_factory=lambda: OnlineSettings(
             updates_per_step=0.5, batch=128, noise=0.3, average=5000.0, caution=1.0
@@ -90,14 +91,15 @@ class Handrail(Marvel):
         learnt = self.pretrain(run, watcher)  # 1
         aligned = self.prealign(run, watcher, learnt)  # 2
         guide: Policy = learnt.policy if self.guide is None else load_guide(self.guide, self.task)
-        leash = Leash(self.leash, self.demonstration_share)
+        demonstrations = self.demonstrations(run, watcher)
+        leash = Leash(self.leash, self.demonstration_share, demonstrations.spread(self.spec()))
         return self.finetune(  # 3-7
             run,
             watcher,
             aligned,
             sac_lagrangian.learner(self.sac, aligned.networks, leash=leash),
             Guidance.of(guide, self.guidance, horizon=self.spec().horizon, steps=self.online.steps),
-            demonstrations=self.demonstrations(run, watcher),
+            demonstrations=demonstrations,
             demonstration_share=self.demonstration_share,
             fade_in=self.guidance.share * self.online.steps,
         )

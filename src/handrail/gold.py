@@ -130,7 +130,8 @@ class GOLD(ShapedOnline, FromDemonstrations):
         if self.backbone == "cvpo":
             learner = cvpo.learner(self.cvpo, self.spec(), self.limit())
         else:
-            learner = iql.learner(self.iql)
+            spread = demonstrations.spread(self.spec()) if demonstrations else 1.0
+            learner = iql.learner(self.iql, spread)
         online = Online(  # lines 7-15
             run,
             learner,

@@ -110,7 +110,7 @@ class IQL(ShapedOnline):
         warmup = 0 if self.demos else self.warmup
         online = Online(
             run,
-            iql.learner(self._settings()),
+            iql.learner(self._settings(), demonstrations.spread(spec) if demonstrations else 1.0),
             self.online,
             make_env=lambda: envs.make(self.task),
             behaviour=Alone(warmup, spec.action_size),

@@ -91,6 +91,13 @@ class Episodes(Sequence[Episode]):
     def steps(self) -> int:
         return sum(map(len, self.episodes))
 
+    def spread(self, spec: Spec) -> float:
+        """Mean squared distance of the actions from their mean, in the unit box, summed over its
+        axes, 0.01 at least: what a leash to them is counted in. One strength serves tasks in which
+        a tenth of the box is a great change, and those in which its whole width is none."""
+        actions = np.concatenate([spec.to_unit(episode.actions) for episode in self.episodes])
+        return max(0.01, float(actions.var(0, dtype=np.float64).sum()))
+
     def require(self, spec: Spec) -> Episodes:
         """These episodes, if they can be of the task ``spec``.
 

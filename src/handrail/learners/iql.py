@@ -37,9 +37,10 @@ class IQLSettings:
     """``awr``: inverse temperature of the advantage weights, per unit of return (IQL)."""
     max_weight: float = 100.0
     """``awr``: largest advantage weight (IQL)."""
-    bc_weight: float = 60.0
-    """``ddpg_bc``: alpha, twice the return that Q must promise for a step of length 1 away from the
-    data's action (docs/decisions/0006)."""
+    bc_weight: float = 11.0
+    """``ddpg_bc``: alpha times the spread of the demonstrated actions (``Episodes.spread``; 1 where
+    there are none), alpha being twice the return that Q must promise for a step of length 1 away
+    from the data's action (docs/decisions/0006 and 0013)."""
     initial_alpha: float = 0.2
     """``sac``: weight of the entropy at the start; it then follows the target entropy -A."""
     learning_rate: float = 3e-4
@@ -107,9 +108,7 @@ def awr_loss(
     return -(weight * actor.log_prob(batch.observation, batch.action)).mean()
 
 
-def ddpg_bc_loss(
-    actor: Actor, critic: Critic, batch: Batch, settings: IQLSettings
-) -> Float[Array, ""]:
+def ddpg_bc_loss(actor: Actor, critic: Critic, batch: Batch, bc_alpha: float) -> Float[Array, ""]:
     """-E[min Q(s, mode(s)) - alpha/2 |a - mode(s)|^2]. Park et al. 2024 (arXiv 2406.09329), Sec. 4,
     with a policy of deviation 1 (the leash of TD3+BC, arXiv 2106.06860).
 
@@ -121,11 +120,13 @@ def ddpg_bc_loss(
     leash = 0.5 * ((batch.action - mode) ** 2).sum(-1)
     still = eqx.tree_at(lambda net: net.trunk, actor, jax.lax.stop_gradient(actor.trunk))
     log_prob = still.log_prob(batch.observation, batch.action)
-    return (settings.bc_weight * leash - q - log_prob).mean()
+    return (bc_alpha * leash - q - log_prob).mean()
 
 
-def update(settings: IQLSettings, state: IQLState, batch: Batch) -> tuple[IQLState, Metrics]:
-    """One update in the published order: V, actor, Q, target."""
+def update(
+    settings: IQLSettings, state: IQLState, batch: Batch, spread: float = 1.0
+) -> tuple[IQLState, Metrics]:
+    """One update in the published order: V, actor, Q, target; ``spread`` as in the settings."""
     q = state.target(batch.observation, batch.action).min(0)
     value, (loss_v, v) = state.value.descend(
         lambda net: value_loss(net, batch, q, settings.expectile), aux=True
@@ -146,7 +147,7 @@ def update(settings: IQLSettings, state: IQLState, batch: Batch) -> tuple[IQLSta
         metrics = {"alpha": alpha, "entropy": -log_prob.mean()}
     elif settings.extraction in ("ddpg_bc", None):
         actor, loss_pi = state.actor.descend(
-            lambda net: ddpg_bc_loss(net, state.critic.net, batch, settings)
+            lambda net: ddpg_bc_loss(net, state.critic.net, batch, settings.bc_weight / spread)
         )
     else:
         actor, loss_pi = state.actor.descend(lambda net: awr_loss(net, batch, advantage, settings))
@@ -167,10 +168,10 @@ def update(settings: IQLSettings, state: IQLState, batch: Batch) -> tuple[IQLSta
     return IQLState(actor, value, critic, target, log_alpha, key), metrics
 
 
-def learner(settings: IQLSettings) -> Learner:
+def learner(settings: IQLSettings, spread: float = 1.0) -> Learner:
     return Learner(
         "IQL",
         lambda key, spec: init(settings, key, spec),
-        lambda state, batch, weight: update(settings, state, batch.shaped(weight)),
+        lambda state, batch, weight: update(settings, state, batch.shaped(weight), spread),
         lambda state: state.actor.net,
     )

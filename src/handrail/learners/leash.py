@@ -1,6 +1,6 @@
 """A leash: what keeps a policy near demonstrated actions while its critics do not know better.
 
-    beta E_D[|mode(s) - a|^2]
+    beta E_D[|mode(s) - a|^2] / spread of a in D
 
 A policy that learns from values alone forgets what it was taught before they are right. Behaviour
 cloning beside the policy's own loss keeps it (TD3+BC: Fujimoto, Gu 2021, arXiv 2106.06860), here on
@@ -31,6 +31,8 @@ class Leash:
     strength: float
     """beta >= 0, in reward units."""
     share: float
+    spread: float = 1.0
+    """What squared distances are counted in (``Episodes.spread`` of the demonstrations)."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength < float("inf"):  # nor NaN
@@ -44,4 +46,4 @@ class Leash:
         """The term above, summed over the action's axes."""
         first = len(batch.reward) - demonstrated(self.share, len(batch.reward))
         mode = actor.mode(batch.observation[first:])
-        return self.strength * ((mode - batch.action[first:]) ** 2).sum(-1).mean()
+        return self.strength / self.spread * ((mode - batch.action[first:]) ** 2).sum(-1).mean()
