@@ -14,18 +14,22 @@ from broken_off import through
 from handrail.cli import main
 from handrail.combined import Handrail
 from handrail.data import sources
+from handrail.data.episodes import Episodes
 from handrail.errors import HandrailError
 from handrail.fine_tuning import PEX, SO2, WSRL, Relearn, WarmStart
+from handrail.gold import GOLD
 from handrail.guidance import GuidanceSettings
 from handrail.handover import Learnt
 from handrail.jobs import start
 from handrail.learners.cloning import CloningSettings
 from handrail.learners.cpq import CPQSettings
+from handrail.learners.iql import IQLSettings
 from handrail.learners.sac_lagrangian import SACLagrangianSettings
 from handrail.methods import BC
 from handrail.metrics_file import read_metrics
 from handrail.offline_methods import CPQ, HANDOVER, Clone
 from handrail.online import Online, OnlineSettings
+from handrail.online_methods import IQL
 from handrail.policy_files import load_policy
 from handrail.prealignment import PrealignmentSettings
 from handrail.progress import Watcher
@@ -116,6 +120,29 @@ def test_another_policy_may_guide(data, tmp_path):
     other = through(made(data), tmp_path / "other")
     first = [next(iter(sources.read(p))).actions for p in (path, other)]
     assert not np.array_equal(*first)  # the guide's steps are another's
+
+
+@pytest.mark.parametrize("name", ["handrail", "gold", "iql"])
+def test_a_leash_is_counted_in_the_spread_of_the_demonstrations(name, data, tmp_path, monkeypatch):
+    """A strength of four times the spread is one of four where nothing is counted in it."""
+
+    def trained(strength: float, path: Path) -> np.ndarray:
+        small = IQLSettings(hidden=(8,), extraction="ddpg_bc", bc_weight=strength)
+        common = {"task": toy.TOY, "demos": data, "online": LOOP}
+        method = {
+            "handrail": lambda: made(data, leash=strength),
+            "gold": lambda: GOLD(**common, guide="bc", iql=small, pretrain=10),
+            "iql": lambda: IQL(**common, iql=small, pretrain=10),
+        }[name]()
+        arrays, _ = load_policy(through(method, path))[0].to_arrays()
+        return np.concatenate([np.ravel(array) for array in arrays.values()])
+
+    spread = sources.read(data).spread(made(data).spec())
+    assert spread < 0.9
+    counted = trained(4 * spread, tmp_path / "counted")
+    assert not np.array_equal(trained(4.0, tmp_path / "stronger"), counted)
+    monkeypatch.setattr(Episodes, "spread", lambda self, spec: 1.0)
+    np.testing.assert_array_equal(trained(4.0, tmp_path / "plain"), counted)
 
 
 def test_the_leash_keeps_the_student_near_the_demonstrations(data, tmp_path):

@@ -58,6 +58,15 @@ def test_a_set_is_a_sequence_and_counts_its_steps():
     assert [len(e) for e in episodes] == [4, 2]
 
 
+def test_the_spread_is_of_actions_in_the_unit_box():
+    """The box is [-2, 2] x [0, 1]: 1 and -1 of the first axis are half of it either way, 1 and 0.5
+    of the second all of it and none."""
+    actions = np.array([[1, 1], [-1, 0.5], [1, 0.5], [-1, 1]], np.float32)
+    one, two = _episode(1, actions=actions[:1]), _episode(3, actions=actions[1:])
+    assert Episodes((one, two)).spread(SPEC) == pytest.approx(0.25 + 0.25)
+    assert Episodes((_episode(),)).spread(SPEC) == 0.01  # all the same: no leash is without end
+
+
 def test_an_empty_set_says_how_to_make_one():
     with pytest.raises(HandrailError, match="handrail demos"):
         Episodes(())
