@@ -155,6 +155,23 @@ def test_a_setting_that_is_not_read_is_no_content(definition, tmp_path, stages):
     assert gold('multiplier = "pid"') != plain
 
 
+def test_a_leash_is_content_where_there_is_one(definition, tmp_path, stages):
+    """IQL from scratch draws its policy as the soft actor-critic does, unless it is told not to."""
+
+    def iql(change: str) -> str:
+        definition.write_text(
+            DEFINITION.replace("warmup = 48, iql = { ", "warmup = 48, iql = { " + change)
+        )
+        table = definitions.read(str(definition))
+        return plans.plan(table, tmp_path / "out", methods=["IQL"], seeds=1)[-1].path.name
+
+    plain = iql("")
+    assert iql("bc_weight = 7.0, ") == plain
+    near = iql('extraction = "ddpg_bc", ')
+    assert near != plain
+    assert iql('extraction = "ddpg_bc", bc_weight = 7.0, ') not in (near, plain)
+
+
 def test_a_part_of_a_table(definition, tmp_path):
     table = definitions.read(str(definition))
     part = plans.plan(
@@ -439,12 +456,16 @@ def test_a_cell_that_stands_in_the_results_is_made_where_it_is_needed_alone(stag
         {"episodes": "4"},
         {"settings": '{"online": {"batch": 7}}'},
         {"settings": '{"of_an_older_version": 1}'},
+        {"settings": '{"online": 7}'},
+        {"settings": "{"},
     ],
 )
 def test_a_row_of_other_content_stands_for_no_cell(stages, other):
     iql = next(s for s in _toys(stages) if s.label == "IQL")
     assert plans.spare([iql], [_row(iql)])[0].spared
     assert not plans.spare([iql], [_row(iql, **other)])[0].spared
+    # Nor does it stand in the way of one that does.
+    assert plans.spare([iql], [_row(iql), _row(iql, **other)])[0].spared
 
 
 def test_results_of_another_form_are_told_before_the_work(definition, tmp_path, capfd):

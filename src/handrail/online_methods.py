@@ -89,7 +89,8 @@ class IQL(ShapedOnline):
 
     def unread(self) -> set[str]:
         without = {"pretrain", "demonstration_share"}
-        return super().unread() | ({"warmup"} if self.demos else without)
+        other = set() if self._settings().extraction in ("ddpg_bc", None) else {"iql.bc_weight"}
+        return super().unread() | other | ({"warmup"} if self.demos else without)
 
     def __post_init__(self) -> None:
         super().__post_init__()

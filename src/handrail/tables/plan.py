@@ -264,12 +264,14 @@ def cells(stages: Iterable[Stage]) -> Iterator[Stage]:
 def spare(stages: Sequence[Stage], rows: Iterable[dict[str, str]]) -> list[Stage]:
     """The stages, those marked as spared that nobody needs: cells that stand in a table of results
     already, of the same content and judged by as many episodes, and what only such cells need."""
-    entered = {(row["task"], row["method"], row["seed"]): row for row in rows}
+    entered: dict[tuple[str, str, str], list[dict[str, str]]] = {}
+    for row in rows:
+        entered.setdefault((row["task"], row["method"], row["seed"]), []).append(row)
     wanted: set[Path] = set()
     marked = []
     for stage in reversed(stages):  # whoever needs it has come before
-        row = entered.get((stage.task, stage.label, str(stage.seed)))
-        ours = any(cells([stage])) and not (row and _same(stage, row))
+        known = entered.get((stage.task, stage.label, str(stage.seed)), [])
+        ours = any(cells([stage])) and not any(_same(stage, row) for row in known)
         if stage.path in wanted or ours:
             if not stage.done:
                 wanted.update(stage.needs)
@@ -280,9 +282,9 @@ def spare(stages: Sequence[Stage], rows: Iterable[dict[str, str]]) -> list[Stage
 
 
 def _same(stage: Stage, row: dict[str, str]) -> bool:
-    settings = {**json.loads(row["settings"]), "task": stage.task, "seed": stage.seed}
     try:
+        settings = {**json.loads(row["settings"]), "task": stage.task, "seed": stage.seed}
         method = build(METHODS[stage.settings["method"]], settings, Path("the row"))
-    except (HandrailError, TypeError):  # of a version with other settings
+    except (HandrailError, TypeError, ValueError, AttributeError):  # of another version, or by hand
         return False
     return row["episodes"] == str(stage.episodes) and stage.path.name.endswith(_content(method))
