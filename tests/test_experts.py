@@ -11,8 +11,10 @@ import pytest
 from handrail import envs
 from handrail.data import sources
 from handrail.demonstrations import ASSETS, expert_path
+from handrail.policies import MLPPolicy
 from handrail.policy_files import load_policy
 from handrail.rollout import play
+from handrail.types import Draws, Step
 
 ROW = re.compile(r"^\| (\w+/\S+) \| (\w+) \| ([\d.]+) .*?\| ([\d.]+) ", re.MULTILINE)
 LISTED = ROW.findall((ASSETS / "README.md").read_text())
@@ -52,3 +54,31 @@ def test_a_controller_written_by_hand_brings_the_box_to_goals(task, tmp_path):
     again = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     assert again.returncode == 2
     assert "--out names a file that does not exist yet" in again.stderr
+
+
+def test_a_quieter_policy_has_a_part_of_the_deviation(tmp_path):
+    script = Path(__file__).parents[1] / "experiments" / "experts" / "quieter.py"
+    loud = expert_path("bullet/CarCircle-gold")
+    command = [sys.executable, script, loud, "0.3", "--out", tmp_path / "quiet"]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    (policy, spec), (quiet, _) = load_policy(loud), load_policy(tmp_path / "quiet")
+    assert isinstance(policy, MLPPolicy)
+    assert isinstance(quiet, MLPPolicy)
+    rng, many = np.random.default_rng(0), 200
+    zeros = np.zeros(many, np.float32)
+    observation = rng.normal(size=(many, spec.observation_size)).astype(np.float32)
+    step = Step(observation, np.zeros((many, 2), np.float32), zeros, zeros, zeros > 1)
+    draws = Draws(rng.normal(size=(many, 2)).astype(np.float32), zeros)
+    _, raw = np.split(_last_layer(policy, observation), 2, axis=-1)
+    inside = ((raw > -3.5) & (raw < 2)).all(-1)  # of the range that deviations are kept to
+    assert inside.sum() > 20
+    sampled = quiet.sampled().act(None, step, draws)[0][inside]
+    expected = policy.sampled(0.3).act(None, step, draws)[0][inside]
+    np.testing.assert_allclose(sampled, expected, atol=1e-5)
+    np.testing.assert_array_equal(quiet.act(None, step, draws)[0], policy.act(None, step, draws)[0])
+
+
+def _last_layer(policy: MLPPolicy, x: np.ndarray) -> np.ndarray:
+    for weight, bias in zip(policy.weights[:-1], policy.biases[:-1], strict=True):
+        x = np.maximum(x @ weight + bias, 0)
+    return x @ policy.weights[-1] + policy.biases[-1]
