@@ -1,7 +1,7 @@
 """Demonstrations from the shipped experts: any number of episodes from one small weight file.
 
 An expert is a policy directory in ``assets/experts/TASK/LEVEL``. ``expert`` is near-optimal, as
-GOLD's demonstrations are; ``medium`` is an earlier checkpoint of the same run.
+GOLD's demonstrations are; ``medium`` is mediocre: an earlier checkpoint, or a clone.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def demos(
         out: where to write; must not exist.
         episodes: how many.
         seed: of the first episode; the others follow.
-        level: expert is near-optimal, medium is an earlier checkpoint.
+        level: expert is near-optimal, medium is mediocre.
         policy: play this policy or run instead of the shipped one.
         deterministic: act by the mode; else by samples, which show ways back to the path.
         format: dsrl is one HDF5 file, minari a directory.
