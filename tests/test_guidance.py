@@ -12,6 +12,7 @@ import pytest
 import toy
 
 from handrail import envs
+from handrail.behaviour import Ended
 from handrail.data.episodes import Episode
 from handrail.errors import HandrailError
 from handrail.guidance import (
@@ -42,10 +43,12 @@ def curriculum(**changes) -> PrefixCurriculum:
 
 
 def follow(schedule, episodes) -> list[tuple[int, Any]]:
-    """Stage and best average after each of (shaped return, steps), through JSON."""
+    """Stage and best average after each of (shaped return, steps), through JSON. The episodes are
+    the stage's own."""
     state, seen = schedule.init(), []
-    for episode in episodes:
-        state = json.loads(json.dumps(schedule.observe(state, *episode)))
+    for shaped, steps in episodes:
+        state = schedule.observe(state, [Ended(state.get("changed", 0), shaped)], steps)
+        state = json.loads(json.dumps(state))
         seen.append((state["stage"], state["best"]))
     return seen
 
@@ -88,9 +91,29 @@ def test_a_stage_waits_no_longer_than_its_patience():
 
 def test_a_stage_begins_when_the_one_before_was_due_to_end():
     state = curriculum().init()
-    for shaped, steps in ((1, 50), (1, 190)):  # good, and 90 steps late
-        state = curriculum().observe(state, shaped, steps)
+    for steps in (50, 190):  # good, and 90 steps late
+        state = curriculum().observe(state, [Ended(0, 1.0)], steps)
     assert (state["stage"], state["since"], state["returns"]) == (1, 100, [])
+
+
+def test_a_stage_is_not_judged_by_episodes_that_an_earlier_one_began():
+    schedule, state = curriculum(tolerance=0.1), curriculum().init()
+    for steps in (60, 110):  # both rows end together, twice: stage 1
+        state = schedule.observe(state, [Ended(0, 10.0), Ended(0, 10.0)], steps)
+    assert (state["stage"], state["changed"], state["returns"]) == (1, 110, [])
+    # Begun before 110, or in a block that began before: by stage 0, however good they are.
+    state = schedule.observe(state, [Ended(100, 10.0), Ended(60, 10.0)], 205)
+    assert (state["stage"], state["returns"]) == (1, [])
+    state = schedule.observe(state, [Ended(120, 5.0), Ended(110, 5.0)], 210)
+    assert (state["stage"], state["returns"]) == (1, [5.0, 5.0])  # due, and far below the best
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_rows_that_end_together_are_judged_together(good):
+    schedule, state = curriculum(window=3), {**curriculum().init(), "best": 10.0}
+    state = schedule.observe(state, [Ended(0, 10.0 if good else 5.0)] * 3, 150)
+    # Later than either was due: what tells them apart is from when the next stage's time counts.
+    assert (state["stage"], state["since"]) == (1, 100 if good else 100 * PATIENCE)
 
 
 def test_the_last_stage_is_the_students_for_good():
@@ -275,8 +298,8 @@ def test_the_share_is_of_the_steps_since_it_was_last_asked_for():
     for begin in (0, 20, 40):
         policy = guidance.policy(Recorder(STUDENT), begin)  # type: ignore[arg-type]
         for _ in range(10):
-            for _, episode in rollout.advance(policy):
-                guidance.observe(episode, 1.0, 100)
+            for _ in rollout.advance(policy):
+                guidance.observe([Ended(0, 1.0)], 100)
         shares.append(guidance.metrics(begin + 20, rollout.carry)["guide/share"])
         guidance.state = json.loads(json.dumps(guidance.state))
     # Stage 0 has 20 of 20 steps; two episodes end at step 20 of each row, which advances to 15.

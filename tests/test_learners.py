@@ -12,11 +12,12 @@ import pytest
 from plain import KEY, close, ensemble, gaussian, log_density, mlp, shaken
 
 from handrail import training
+from handrail.data.windows import Normaliser
 from handrail.errors import HandrailError
 from handrail.learners import bc, bear_lagrangian, cloning, cpq, iql, sac
 from handrail.networks import Actor, Critic
 from handrail.policies import MLPPolicy
-from handrail.types import Batch, Draws, Step
+from handrail.types import Batch, Draws, Spec, Step
 
 O, A, B = 3, 2, 16  # noqa: E741
 
@@ -240,6 +241,18 @@ def test_bc_loss_and_the_folded_normaliser(spec, batch):
     # A policy that samples stays at the mean, up to the smallest spread.
     sampled, _ = MLPPolicy.of(acting).act(None, step, draws)
     assert np.abs(sampled - expected).max() < 5 * np.exp(-5)
+
+
+def test_a_constant_feature_leaves_the_folded_policy_its_digits():
+    """An accelerometer that reads 9.81 +- 1e-6 beside features of deviation 1."""
+    rng = np.random.default_rng(6)
+    observation = rng.normal(size=(500, O)).astype(np.float32)
+    observation[:, 1] = 9.81 + 1e-6 * rng.normal(size=500)
+    normaliser = Normaliser.of(observation)
+    learner = bc.learner(bc.BCSettings(hidden=(8, 8)), normaliser.mean, normaliser.std)
+    state = learner.init(KEY, Spec("toy/Box", O, A, (-1.0,) * A, (1.0,) * A, 10, 1.0))
+    expected = np.tanh(mlp(state.actor.net.trunk, normaliser(observation)))
+    close(learner.actor(state).mode(observation), expected, 1e-3)
 
 
 def test_settings_are_checked():

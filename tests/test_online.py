@@ -296,9 +296,7 @@ def test_a_cost_weight_changes_what_is_learnt_and_nothing_that_is_stored(tmp_pat
 
 def test_a_controller_follows_the_cost_of_whole_training_episodes(tmp_path, monkeypatch):
     judged = []
-    monkeypatch.setattr(
-        Alone, "observe", lambda self, episode, shaped, steps: judged.append(shaped)
-    )
+    monkeypatch.setattr(Alone, "observe", lambda self, ended, steps: judged.extend(ended))
     pid = PID(0.5, weight=1.0, settings=PIDSettings(ki=0.3))
     spied = Spied(tmp_path / "run", controller=pid, noise=2.0)
     state, expected = pid.init(), []
@@ -309,7 +307,10 @@ def test_a_controller_follows_the_cost_of_whole_training_episodes(tmp_path, monk
     assert spied.weights == expected[2:-1:3]
     assert len(set(spied.weights)) == len(spied.weights)
     # But stages of a curriculum are judged by the first weight, whatever it is by now.
-    assert judged == [episode.return_ - 1.0 * episode.cost for episode in spied.episodes]
+    shaped = [episode.return_ - 1.0 * episode.cost for episode in spied.episodes]
+    assert [e.shaped_return for e in judged] == shaped
+    # Three rows of 20 steps: the next three began in the block that begins where these ended.
+    assert [e.begun for e in judged] == [60 * (n // 3) for n in range(len(judged))]
 
 
 def test_a_controller_without_gains_is_the_fixed_weight(demos, tmp_path):

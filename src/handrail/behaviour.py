@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from handrail.data.episodes import Episode
 from handrail.policies import HeldRandom
 from handrail.types import Metrics, Policy
+
+
+class Ended(NamedTuple):
+    """A training episode, as a behaviour sees it."""
+
+    begun: int
+    """The run's steps when the block began in which the episode did: whose policy began it."""
+    shaped_return: float
 
 
 class Behaviour(Protocol):
@@ -19,8 +27,8 @@ class Behaviour(Protocol):
         """Who acts in the block that begins at ``steps``. Carries must fit from block to block."""
         ...
 
-    def observe(self, episode: Episode, shaped_return: float, steps: int) -> None:
-        """Called once for each finished training episode."""
+    def observe(self, ended: Sequence[Ended], steps: int) -> None:
+        """Training episodes that ended together, after ``steps`` of the run. None is seen twice."""
         ...
 
     def metrics(self, steps: int, carry: Any) -> Metrics:
@@ -39,7 +47,7 @@ class Alone:
     def policy(self, student: Policy, steps: int) -> Policy:
         return _WarmUp(HeldRandom(self.action_size), student, steps < self.warmup)
 
-    def observe(self, episode: Episode, shaped_return: float, steps: int) -> None:
+    def observe(self, ended: Sequence[Ended], steps: int) -> None:
         pass
 
     def metrics(self, steps: int, carry: Any) -> Metrics:

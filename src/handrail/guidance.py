@@ -8,13 +8,14 @@ JSRL-random, and of GOLD's published code (a coin at each step).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from handrail.data.episodes import Episode
+from handrail.behaviour import Ended
 from handrail.errors import HandrailError
 from handrail.types import Draws, Metrics, Policy, Step
 
@@ -81,7 +82,7 @@ class Schedule(Protocol):
         """Whether the guide acts in none of these episodes any more, so need not be asked."""
         ...
 
-    def observe(self, state: State, shaped_return: float, steps: int) -> State: ...
+    def observe(self, state: State, ended: Sequence[Ended], steps: int) -> State: ...
 
 
 @dataclass(frozen=True)
@@ -110,20 +111,22 @@ class PrefixCurriculum(_Prefix):
     A stage lasts at least share * steps / n and ends when the moving average of the shaped returns
     of its episodes is within ``tolerance`` of the best average so far; at the latest after a third
     more, so that the student comes to act alone before the run is over. JSRL judges by separate
-    evaluation episodes; here the run's own episodes, played by the same mixture, serve. They end
-    seldom; so that this does not add up, a stage begins when the one before it was due to end.
+    evaluation episodes; here the run's own episodes, played by the same mixture, serve: those that
+    a policy of this stage began. They end seldom; so that this does not add up, a stage's time
+    counts from when the one before it was due to end.
     """
 
     def init(self) -> State:
-        return {"stage": 0, "since": 0, "best": None, "returns": []}
+        return {"stage": 0, "since": 0, "changed": 0, "best": None, "returns": []}
 
     def prefix(self, state, steps, uniform):
         h = round(self.horizon * (1 - state["stage"] / self.settings.stages))
         return np.full(len(uniform), h)
 
-    def observe(self, state, shaped_return, steps):
+    def observe(self, state, ended, steps):
         s = self.settings
-        returns = [*state["returns"], shaped_return][-s.window :]
+        own = [e.shaped_return for e in ended if e.begun >= state["changed"]]
+        returns = [*state["returns"], *own][-s.window :]
         state = {**state, "returns": returns}
         if state["stage"] == s.stages:
             return state
@@ -136,8 +139,13 @@ class PrefixCurriculum(_Prefix):
             good = mean >= best - s.tolerance * abs(best)
         due = pace if good else PATIENCE * pace
         if waited >= due:
-            since = state["since"] + due
-            return {"stage": state["stage"] + 1, "since": since, "best": best, "returns": []}
+            return {
+                "stage": state["stage"] + 1,
+                "since": state["since"] + due,
+                "changed": steps,
+                "best": best,
+                "returns": [],
+            }
         return {**state, "best": best}
 
 
@@ -154,7 +162,7 @@ class PrefixRandom(_Prefix):
         h = np.floor(uniform * (self.horizon + 1)).astype(int)
         return np.minimum(h, self.horizon)  # float32 rounds the largest draws up to 1
 
-    def observe(self, state, shaped_return, steps):
+    def observe(self, state, ended, steps):
         return state
 
 
@@ -184,7 +192,7 @@ class BernoulliDecay:
     def over(self, t, prefix, steps):
         return self._probability(steps) == 0
 
-    def observe(self, state, shaped_return, steps):
+    def observe(self, state, ended, steps):
         return state
 
 
@@ -247,8 +255,8 @@ class Guidance:
     def policy(self, student: Policy, steps: int) -> guided:
         return guided(self._guide, student, self._schedule, self.state["schedule"], steps)
 
-    def observe(self, episode: Episode, shaped_return: float, steps: int) -> None:
-        schedule = self._schedule.observe(self.state["schedule"], shaped_return, steps)
+    def observe(self, ended: Sequence[Ended], steps: int) -> None:
+        schedule = self._schedule.observe(self.state["schedule"], ended, steps)
         self.state = {**self.state, "schedule": schedule}
 
     def metrics(self, steps: int, carry: GuidedCarry) -> Metrics:

@@ -175,7 +175,7 @@ class BC(FromDemonstrations):
     def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
         demonstrations, spec = self.demonstrations(run, watcher), self.spec()
         replay = Replay.of(demonstrations, spec)
-        normaliser = Normaliser.of(demonstrations)
+        normaliser = Normaliser.of(replay.observations)
         learner = bc.learner(self.bc, normaliser.mean, normaliser.std)
         update = block(learner)
         state = fit(

@@ -66,7 +66,7 @@ class Offline(FromDemonstrations, InUnits):
     def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
         data, spec = self.demonstrations(run, watcher), self.spec()
         replay = Replay.of(data, spec)
-        normaliser, unit = Normaliser.floored(replay.observations), self.unit(data)
+        normaliser, unit = Normaliser.of(replay.observations), self.unit(data)
         settings, learner = self.learning()
         update = block(learner)
         state = fit(

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from handrail.behaviour import Behaviour
+from handrail.behaviour import Behaviour, Ended
 from handrail.data.episodes import Episode, Episodes
 from handrail.data.replay import Replay
 from handrail.data.windows import Normaliser
@@ -203,7 +203,7 @@ class Online:
         the reward in its unit."""
         if not self._normalised:
             source = self._demonstrations if len(self._demonstrations) else self._replay
-            self._normaliser = Normaliser.floored(source.observations)
+            self._normaliser = Normaliser.of(source.observations)
             self._normalised = True
             self._judge.begin(self._actor)  # it judged a policy without the normaliser
         return batch.learnt(self._normaliser, self._unit)
@@ -232,10 +232,10 @@ class Online:
         for _ in range(self.settings.block // self.settings.environments):
             ended = self._rollout.advance(policy)
             self.steps += self.settings.environments
-            for _, episode in ended:
-                self._finish(episode)
+            if ended:
+                self.behaviour.observe([self._finish(e) for _, e in ended], self.steps)
 
-    def _finish(self, episode: Episode) -> None:
+    def _finish(self, episode: Episode) -> Ended:
         self.run.add_episode(self.episodes, episode)
         self._replay.add_episode(episode)
         self._recent.append(episode)
@@ -244,10 +244,11 @@ class Online:
         # Stages of a curriculum are compared with each other: by one weight, the first.
         weight = self.controller.init()["weight"]
         shaped = episode.return_ / float(self._unit) - weight * episode.cost
-        self.behaviour.observe(episode, shaped, self.steps)
         self._weights = self.controller.update(
             self._weights, episode.return_, episode.cost, self.steps
         )
+        begun = self.steps - len(episode) * self.settings.environments
+        return Ended(begun - begun % self.settings.block, shaped)
 
     # ---- the run -------------------------------------------------------------------------------
 

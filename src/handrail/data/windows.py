@@ -19,7 +19,7 @@ from handrail.errors import HandrailError
 from handrail.types import Spec, Window
 
 LEAST_DEVIATION = 0.01
-"""A feature that varies less than this is not magnified further, where deviations are floored."""
+"""A feature that varies less than this is not magnified further."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,21 +28,14 @@ class Normaliser:
 
     mean: Float32[np.ndarray, " O"]
     std: Float32[np.ndarray, " O"]
-    """Plus 1e-6, so that a constant feature becomes 0."""
+    """``LEAST_DEVIATION`` or more: what hardly varies here may do so where the policy acts, and a
+    gravity of 9.81 +- 1e-6, magnified, leaves float32 no digits for what else a layer adds up."""
 
     @classmethod
-    def of(cls, episodes: Episodes) -> Normaliser:
-        """Of the observations that were acted on: an episode's final one is not among them."""
-        observations = np.concatenate([e.observations[:-1] for e in episodes])
+    def of(cls, observations: Float[np.ndarray, "N O"]) -> Normaliser:
         mean = observations.mean(axis=0, dtype=np.float64)
-        std = observations.std(axis=0, dtype=np.float64) + 1e-6
+        std = observations.std(axis=0, dtype=np.float64).clip(min=LEAST_DEVIATION)
         return cls(mean.astype(np.float32), std.astype(np.float32))
-
-    @classmethod
-    def floored(cls, observations: Float[np.ndarray, "N O"]) -> Normaliser:
-        """With deviations of ``LEAST_DEVIATION`` or more: for what acts on observations that the
-        statistics have not seen."""
-        return cls(observations.mean(0), np.maximum(observations.std(0), LEAST_DEVIATION))
 
     @classmethod
     def none(cls, size: int) -> Normaliser:
@@ -61,9 +54,6 @@ class Windows:
         length: K, steps of a window.
         return_scale: what returns-to-go are divided by, in units of return, > 0.
         cost_weight: w of the shaped reward r - w·c, both in the environment's units.
-        normaliser: of observations; that of ``episodes`` by default.
-        max_timestep: timesteps are below it, those beyond are held at ``max_timestep`` - 1; the
-            task's horizon by default.
 
     Raises:
         HandrailError: the episodes are not of the task, or a setting is out of range.
@@ -77,8 +67,6 @@ class Windows:
         *,
         return_scale: float,
         cost_weight: float,
-        normaliser: Normaliser | None = None,
-        max_timestep: int | None = None,
     ):
         for name, value in (("length", length), ("return_scale", return_scale)):
             if value <= 0:
@@ -86,19 +74,18 @@ class Windows:
         episodes.require(spec)
         self.length = length
         self.steps = episodes.steps
-        self.normaliser = normaliser or Normaliser.of(episodes)
+        observations = [e.observations[:-1] for e in episodes]  # the final one was not acted on
+        self.normaliser = Normaliser.of(np.concatenate(observations))
         lengths = [len(e) for e in episodes]
         self._end = np.repeat(np.cumsum(lengths), lengths)  # of each step's episode, exclusive
         # Each array ends in a row of zeros, the padding's.
-        self._observation = _padded(
-            [self.normaliser(e.observations[:-1]) for e in episodes], np.float32
-        )
+        self._observation = _padded([self.normaliser(o) for o in observations], np.float32)
         self._action = _padded([spec.to_unit(e.actions) for e in episodes], np.float32)
         shaped = [e.rewards.astype(np.float64) - cost_weight * e.costs for e in episodes]
         self._return_to_go = _padded(
             [r[::-1].cumsum()[::-1] / return_scale for r in shaped], np.float32
         )
-        last = (spec.horizon if max_timestep is None else max_timestep) - 1
+        last = spec.horizon - 1  # where a set's episodes are longer
         self._timestep = _padded([np.arange(n).clip(max=last) for n in lengths], np.int32)
 
     def sample(self, rng: np.random.Generator, shape: int | tuple[int, ...]) -> Window:
