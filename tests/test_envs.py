@@ -133,6 +133,14 @@ def test_a_bad_step_is_an_error_that_names_the_task(make, settings, message):
         env.step(np.zeros(2))
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_action_of_a_policy_that_diverged_is_an_error(make, bad):
+    env = make()
+    env.reset(seed=0)
+    with pytest.raises(HandrailError, match="an action is not finite at step 0; the policy diverg"):
+        env.step(np.array([0.0, bad]))
+
+
 @pytest.mark.parametrize(
     ("spaces", "message"),
     [

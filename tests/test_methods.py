@@ -15,7 +15,7 @@ import toy
 from handrail.errors import HandrailError
 from handrail.gold import GOLD
 from handrail.guidance import GuidanceSettings
-from handrail.jobs import METHODS, draw, method_of, start
+from handrail.jobs import METHODS, build, draw, method_of, start
 from handrail.learners.bc import BCSettings
 from handrail.learners.cvpo import CVPOSettings
 from handrail.learners.decision_transformer import DTSettings
@@ -55,7 +55,7 @@ CHANGED = [
         task="gym/a",
         demos=Path("d"),
         pretrain=0,
-        online=OnlineSettings(steps=1000, keep_policies=True, updates_per_step=0.1),
+        online=OnlineSettings(steps=1000, start=500, keep_policies=True, updates_per_step=0.1),
         iql=IQLSettings(extraction="sac", hidden=()),
     ),
     CVPO(task="gym/a", cost_limit=3.0, cvpo=CVPOSettings(actions=7, slack=2.0, hidden=(9,))),
@@ -149,10 +149,19 @@ def test_a_file_of_settings_that_is_not_ours_is_told(old, new, line, tmp_path):
         (lambda: OnlineSettings(start=0), "start is 0"),
         (lambda: OnlineSettings(evaluate_episodes=0), "evaluate_episodes is 0"),
         (lambda: OnlineSettings(block=501), r"block \(501\) is no multiple of environments \(5\)"),
-        (lambda: OnlineSettings(updates_per_step=0.0), "gives no update"),
-        (lambda: OnlineSettings(steps=700), r"steps \(700\) is no multiple of block \(500\)"),
+        (lambda: OnlineSettings(updates_per_step=0.0), "updates_per_step is 0; it must be above 0"),
+        (lambda: OnlineSettings(updates_per_step=float("inf")), "updates_per_step is inf"),
+        (lambda: OnlineSettings(updates_per_step=1e-4), "gives no update"),
+        (lambda: OnlineSettings(buffer=2000), r"start \(2500\) is more than buffer \(2000\) holds"),
+        (lambda: OnlineSettings(steps=2500), r"start \(2500\) is not below steps \(2500\)"),
+        (
+            lambda: OnlineSettings(steps=700, start=100),
+            r"steps \(700\) is no multiple of block \(500\)",
+        ),
         (lambda: OnlineSettings(evaluate_every=750), "evaluate_every .750. is no multiple"),
         (lambda: DTSettings(weights="x"), "backbone fresh takes none"),
+        (lambda: DTSettings(heads=3), "3 heads do not divide an embed of 128"),
+        (lambda: GuidanceSettings(decay=float("nan")), "decay is nan"),
     ],
 )
 def test_contradictory_settings_are_refused_at_once(make, line):
@@ -197,8 +206,16 @@ def test_each_setting_says_what_it_is(cls):
 # -- what a run asks for before it begins --------------------------------------------------------
 
 
+def test_a_whole_number_may_be_written_as_a_float():
+    made = build(OnlineSettings, {"steps": 5e4, "noise": 1}, Path("x.toml"))
+    assert (made.steps, type(made.steps), made.noise, type(made.noise)) == (50_000, int, 1.0, float)
+    with pytest.raises(HandrailError, match=r"x.toml: steps is 0.5; it must be a whole number"):
+        build(OnlineSettings, {"steps": 0.5}, Path("x.toml"))
+
+
 def test_no_run_is_begun_for_what_cannot_be_done(tmp_path, demos):
     out = tmp_path / "run"
+    gpt2 = DTSettings(backbone="gpt2", weights=str(tmp_path))
     for method, line in (
         (BC(task="gym/Nothing-v0", demos=demos), "Gymnasium cannot make it"),
         (BC(task=toy.TOY), f"no expert is shipped for {toy.TOY}"),
@@ -206,6 +223,8 @@ def test_no_run_is_begun_for_what_cannot_be_done(tmp_path, demos):
         (IQL(task=toy.TOY, demos=tmp_path / "none"), "no such file"),
         (GOLD(task=toy.TOY, demos=demos, guide="gpt"), "'gpt' is neither dt nor bc"),
         (GOLD(task=toy.TOY, demos=demos, guide=str(tmp_path)), "is not a policy"),
+        (DT(task=toy.TOY, demos=demos, dt=gpt2), "config.json is missing"),
+        (GOLD(task=toy.TOY, demos=demos, dt=gpt2), "config.json is missing"),
     ):
         with pytest.raises(HandrailError, match=line):
             start(replace(method, out=out))

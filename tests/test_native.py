@@ -23,6 +23,7 @@ from handrail.envs.native.settings import SETTINGS
 from handrail.envs.native.vector import NativeVectorEnv
 from handrail.errors import HandrailError
 from handrail.policies import HeldRandom
+from handrail.rollout import play
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -369,8 +370,11 @@ def test_pictures():
 def test_paths_in_the_plane():
     """What was where, step by step, drawn without OpenGL."""
     env = envs.make("native/CarButton1-gold")
-    way = follow(HeldRandom(2), env, 3)
+    (episode,) = play(HeldRandom(2), [env], [3])
+    end = env.unwrapped._xpos.copy()
+    way = follow(episode, env)
     inner = env.unwrapped
+    np.testing.assert_array_equal(inner._xpos, end)  # the same way again
     assert way.agent.shape == (401, 2)
     assert way.objects["gremlin"].shape == (401, 4, 2)
     np.testing.assert_array_equal(way.agent[-1], inner._xpos[inner.index.agent, :2])
@@ -387,7 +391,7 @@ def test_paths_in_the_plane():
     assert point.told.endswith(", 1 goal")
     assert f"cost {int(way.costs.sum())}" in figure.axes[0].get_title()
     with pytest.raises(HandrailError, match="is no native task"):
-        follow(HeldRandom(2), envs.make("bullet/BallCircle"), 0)
+        follow(episode, envs.make("bullet/BallCircle"))
 
 
 def test_no_opengl_is_one_line(monkeypatch):

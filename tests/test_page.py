@@ -18,10 +18,11 @@ from handrail import cli, envs
 from handrail.demonstrations import expert_path
 from handrail.envs.native.paths import follow
 from handrail.errors import HandrailError
+from handrail.evaluate import evaluate
 from handrail.page import papers
 from handrail.page.guide_quality import guide_quality, pairs, rank_correlation, same_order
 from handrail.page.judged import judged
-from handrail.page.measured import CURVE_COLUMNS, read_curves, read_results
+from handrail.page.measured import CURVE_COLUMNS, _begun_apart, read_curves, read_results
 from handrail.page.over_tasks import over_tasks
 from handrail.page.panels import TaskPoints, TaskWays, Way, planes, ways
 from handrail.page.paper import Figures, PaperTask, cost_limit, tasks
@@ -146,6 +147,19 @@ def test_a_task_in_detail(sources):
     assert row_of(gather, GOLD)[-1] == "14.0 / 0.14"
     assert own.startswith(f"`{OWN}`")
     assert "paper" not in row_of(own, "method")[-1]
+
+
+def test_a_guide_or_an_offline_policy_that_a_run_fits_itself_is_not_apart():
+    for own in (
+        {},
+        {"guide": "dt"},
+        {"guide": "bc"},
+        {"offline": "clone"},
+        {"offline": "bear-lag"},
+    ):
+        assert not _begun_apart(own)
+    for other in ({"guide": "runs/dt-0"}, {"offline": "runs/cpq-0"}):
+        assert _begun_apart(other)
 
 
 def test_time_tells_which_guides_are_apart(sources):
@@ -388,7 +402,8 @@ def test_episodes_of_two_students_are_drawn(sources, tmp_path):
     env = envs.make(GOAL)
     for level, name in (("medium", "gold-bc-iql-0-22222222"), ("expert", "gold-dt-iql-0-11111111")):
         policy, _ = load_policy(expert_path(GOAL, level))
-        first, second = (follow(policy, env, seed).told for seed in (1000, 1001))
+        _, played = evaluate(policy, lambda: envs.make(GOAL), episodes=12, seed=1000, method=level)
+        first, second = (follow(episode, env).told for episode in played[:2])
         assert f"(`{name}`): {first} in episode 1000 and {second} in episode 1001" in text
     before = sources.figure("trajectories").read_bytes()
     trajectories(sources)

@@ -88,10 +88,11 @@ def _hdf5(path, arrays):
 
 def test_dsrl_to_minari_to_episode_files_and_back_bit_for_bit(tmp_path, episodes):
     sources.write(episodes, tmp_path / "a.hdf5")
-    sources.convert(tmp_path / "a.hdf5", tmp_path / "b", "minari")
+    sources.write(sources.read(tmp_path / "a.hdf5"), tmp_path / "b", "minari")
     for number, episode in enumerate(sources.read(tmp_path / "b")):
         sources.write_episode(tmp_path / "c" / f"{number:08d}.safetensors", episode, "toy/Box")
-    returned = sources.convert(tmp_path / "c", tmp_path / "d.hdf5", "dsrl")
+    returned = sources.read(tmp_path / "c")
+    sources.write(returned, tmp_path / "d.hdf5", "dsrl")
     for name in ("a.hdf5", "b", "c", "d.hdf5"):
         _same(sources.read(tmp_path / name), episodes, seeds=False)
     _same(returned, episodes, seeds=False)

@@ -566,6 +566,9 @@ def _wait(what, seconds: float = 120) -> None:
     raise AssertionError("it did not happen")
 
 
+BEAR = {"bear": {"updates": 120}}
+
+
 def test_the_board(stages, tmp_path):
     from rich.console import Console
 
@@ -575,6 +578,10 @@ def test_the_board(stages, tmp_path):
     with Run.create(running.path, running.method().settings()) as run:
         run.log(120, {"eval/return": 1.0})
     assert share(running) == 0.5
+    offline = replace(running, path=tmp_path / "bear", settings={"method": "bear-lag", **BEAR})
+    with Run.create(offline.path, {"method": "bear-lag"}) as run:
+        run.log(30, {"loss/actor": 1.0})
+    assert share(offline) == 0.25
     failed = {s.path: "ill" for s in stages if s.label == "IQL" and s.task == toy.ENDS}
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(render(Progress(stages, {running.path: running}, failed)))

@@ -12,6 +12,7 @@ from handrail.envs.native import task
 from handrail.envs.native.env import NativeEnv
 from handrail.errors import HandrailError
 from handrail.policies import HeldRandom
+from handrail.rollout import play
 
 
 @pytest.fixture
@@ -27,7 +28,8 @@ def test_a_frame_a_step(env, tmp_path, suffix):
     import imageio.v3 as imageio
 
     path = tmp_path / f"film{suffix}"
-    video.film(HeldRandom(2), env, 1000, path)
+    (episode,) = play(HeldRandom(2), [env], [1000])
+    video.film(episode, env, path)
     frames = imageio.imread(path, **({} if suffix == ".mp4" else {"index": ...}))
     assert frames.shape[:3] == (7, 480, 640)
     first, last = frames[0].astype(int), frames[-1].astype(int)
@@ -40,8 +42,9 @@ def test_refusals(env, tmp_path, monkeypatch):
         video.check(tmp_path / "film.avi")
     with pytest.raises(HandrailError, match="there is no directory"):
         video.check(tmp_path / "nowhere" / "film.mp4")
+    (episode,) = play(HeldRandom(2), [env], [1000])
     with pytest.raises(HandrailError, match="draws no pictures"):
-        video.film(HeldRandom(2), envs.make("native/PointGoal0"), 0, tmp_path / "film.mp4")
+        video.film(episode, envs.make("native/PointGoal0"), tmp_path / "film.mp4")
     with pytest.raises(HandrailError, match="takes no render_mode"):
         envs.make(toy.TOY, pictures=True)
     without = envs.make(toy.TOY)

@@ -137,11 +137,14 @@ def _parallel(
         initargs=(signal.SIGINT, signal.SIG_IGN),
     ) as pool:
         futures = [pool.submit(_play, task, path, deterministic, seeds) for path, seeds in chunks]
-        for future in futures:
-            played = future.result()
-            yield from played
-            done += len(played)
-            watcher.advance(done, {})
-            if watcher.stopping:
-                pool.shutdown(cancel_futures=True)
-                raise Stopped(f"stopped while playing {what}; nothing was written")
+        try:
+            for future in futures:
+                played = future.result()
+                yield from played
+                done += len(played)
+                watcher.advance(done, {})
+                if watcher.stopping:
+                    raise Stopped(f"stopped while playing {what}; nothing was written")
+        except BaseException:  # a second Ctrl-C too: else the pool plays what is left
+            pool.shutdown(cancel_futures=True)
+            raise

@@ -58,7 +58,9 @@ def evaluate(
         policy: deterministic already; a policy that explores is judged with its exploration.
         make_env: called once for each environment; they are closed at the end.
         cost_limit: of an episode, undiscounted; None takes the task's own.
-        batch: environments stepped together; for speed, it changes no episode.
+        batch: environments stepped together. A matrix product differs in its last bits with the
+            number of its rows, and contacts magnify that: with another batch, or with fewer
+            episodes than it, an episode of the same seed goes another way after a while.
 
     Raises:
         HandrailError: ``episodes`` or ``batch`` is below 1, or the seed below 0.

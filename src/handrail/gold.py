@@ -88,6 +88,8 @@ class GOLD(ShapedOnline, FromDemonstrations):
             super().check()
         else:  # nothing is asked of demonstrations
             self.spec()
+        if self.guide == "dt":
+            self.dt.check()
         if self.guide not in ("bc", "dt"):
             if not Path(self.guide).is_dir():
                 raise HandrailError(

@@ -99,6 +99,10 @@ def build(cls: type, values: dict[str, Any], file: Path) -> Any:
             value = Path(value)
         elif type(value) is int and hint in (float, float | None):
             value = float(value)  # 1 and 1.0 are one setting
+        elif type(value) is float and hint in (int, int | None):  # 1e5
+            if not value.is_integer():
+                raise HandrailError(f"{file}: {name} is {value:g}; it must be a whole number")
+            value = int(value)
         elif isinstance(value, list):
             value = tuple(value)
         made[name] = value

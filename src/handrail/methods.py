@@ -235,6 +235,10 @@ class DT(Shaped, FromDemonstrations):
     name = "dt"
     dt: OmitArgPrefixes[dt.DTSettings] = field(default_factory=dt.DTSettings)
 
+    def check(self) -> None:
+        super().check()
+        self.dt.check()
+
     def train(self, run: Run, watcher: Watcher) -> Storable:
         demonstrations, spec = self.demonstrations(run, watcher), self.spec()
         # The windows and the guide see raw rewards: what is in reward units is brought to theirs.

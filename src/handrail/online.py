@@ -76,6 +76,20 @@ class OnlineSettings(JudgeSettings):
             raise HandrailError(
                 f"block ({self.block}) is no multiple of environments ({self.environments})"
             )
+        if not self.start <= self.buffer:
+            raise HandrailError(
+                f"start ({self.start}) is more than buffer ({self.buffer}) holds: nothing would "
+                "be learnt; lower the one or raise the other"
+            )
+        if not self.start < self.steps:
+            raise HandrailError(
+                f"start ({self.start}) is not below steps ({self.steps}): nothing would be "
+                "learnt; lower the one or raise the other"
+            )
+        if not 0 < self.updates_per_step < float("inf"):  # nor NaN
+            raise HandrailError(
+                f"updates_per_step is {self.updates_per_step:g}; it must be above 0, and finite"
+            )
         if round(self.block * self.updates_per_step) < 1:
             raise HandrailError("block x updates_per_step gives no update; raise one of them")
         for name in ("steps", "evaluate_every"):

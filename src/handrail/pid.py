@@ -57,7 +57,8 @@ class PID:
 
         I <- min(max(0, I + a Ki e), largest)        integral; it begins at ``weight``
         E <- smoothing E + (1 - smoothing) e         smoothed error; it begins at 0
-        D = max(0, E - E of ``delay`` episodes ago)  the growth of the cost alone
+        D = max(0, E - E of ``delay`` episodes ago)  the growth of the cost alone; until there are
+                                                     so many, since the first
         w = max(0, I + a (Kp E + Kd D))
 
     The paper multiplies by Ki what is integrated; here what is added, so that I is in the unit of w

@@ -192,16 +192,14 @@ class Dropout:
         return jnp.where(kept.reshape(x.shape), x * (1 / (1 - self._rate)), 0)
 
 
-def read_gpt2(path: str | Path) -> tuple[tuple[Block, ...], LayerNorm]:
-    """The blocks and the final norm of GPT-2 as Hugging Face publishes it.
+def gpt2_files(path: str | Path) -> tuple[Path, dict[str, Any]]:
+    """GPT-2's weights file, unread, and its sizes.
 
     Args:
-        path: a directory with ``model.safetensors`` and ``config.json`` (of ``gpt2``,
-            ``gpt2-medium``, ...). Token and position embeddings are left aside: the decision
-            transformer has its own.
+        path: as of :func:`read_gpt2`.
 
     Raises:
-        HandrailError: a file is absent, is no such file, or lacks a weight of the right shape.
+        HandrailError: a file is absent, or the sizes are no GPT-2's.
     """
     path = Path(path)
     if path.suffix in {".bin", ".pt", ".pth"}:
@@ -217,6 +215,21 @@ def read_gpt2(path: str | Path) -> tuple[tuple[Block, ...], LayerNorm]:
             f"{file} is missing; GPT-2's weights are model.safetensors and config.json of "
             "huggingface.co/openai-community/gpt2"
         )
+    return file, config
+
+
+def read_gpt2(path: str | Path) -> tuple[tuple[Block, ...], LayerNorm]:
+    """The blocks and the final norm of GPT-2 as Hugging Face publishes it.
+
+    Args:
+        path: a directory with ``model.safetensors`` and ``config.json`` (of ``gpt2``,
+            ``gpt2-medium``, ...). Token and position embeddings are left aside: the decision
+            transformer has its own.
+
+    Raises:
+        HandrailError: a file is absent, is no such file, or lacks a weight of the right shape.
+    """
+    file, config = gpt2_files(path)
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 

@@ -5,48 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 
+from handrail.data.episodes import Episode
 from handrail.envs.cmdp import CMDP
 from handrail.errors import HandrailError
-from handrail.rollout import play
-from handrail.types import Policy
 
 FORMATS = (".mp4", ".gif", ".webp")
 _INSTALL = 'films need imageio: pip install "handrail[video]"'
-
-
-class _Filmed(gymnasium.Wrapper):
-    """Hands a picture of every step to a writer, with the sums so far written on it."""
-
-    def __init__(self, env: CMDP, writer: Any):
-        super().__init__(env)
-        self.spec_ = env.spec_
-        self._cmdp, self._writer = env, writer
-
-    def _shoot(self) -> None:
-        from PIL import Image, ImageDraw
-
-        image = Image.fromarray(self._cmdp.picture())
-        text = f"step {self._step}   return {self._return:.1f}   cost {self._cost:g}"
-        draw = ImageDraw.Draw(image, "RGBA")
-        draw.rectangle((0, 0, image.width, 18), fill=(255, 255, 255, 200))
-        draw.text((6, 3), text, fill=(180, 0, 0) if self._now else (30, 30, 30))
-        self._writer.append_data(np.asarray(image))
-
-    def reset(self, **options: Any) -> Any:
-        self._step, self._return, self._cost, self._now = 0, 0.0, 0.0, 0.0
-        found = self.env.reset(**options)
-        self._shoot()
-        return found
-
-    def step(self, action: Any) -> Any:
-        found = self.env.step(action)
-        self._step, self._now = self._step + 1, found[4]["cost"]
-        self._return, self._cost = self._return + float(found[1]), self._cost + self._now
-        self._shoot()
-        return found
 
 
 def check(path: Path) -> None:
@@ -61,11 +27,11 @@ def check(path: Path) -> None:
         raise HandrailError(_INSTALL) from error
 
 
-def film(policy: Policy, env: CMDP, seed: int, path: Path, *, fps: int = 30) -> None:
-    """Play the episode of ``seed`` and film it, a frame a step.
+def film(episode: Episode, env: CMDP, path: Path, *, fps: int = 30) -> None:
+    """Play the actions of ``episode`` again from its seed and film them, a frame a step.
 
     Args:
-        env: made with ``pictures``.
+        env: of the episode's task, made with ``pictures``.
         path: .mp4, .gif or .webp; replaced where it exists.
 
     Raises:
@@ -78,8 +44,26 @@ def film(policy: Policy, env: CMDP, seed: int, path: Path, *, fps: int = 30) -> 
     if path.suffix.lower() != ".mp4":
         options = {"duration": 1000 / fps, "loop": 0}
     try:
-        with imageio.get_writer(path, **options) as writer:
-            filmed: Any = _Filmed(env, writer)
-            list(play(policy, [filmed], [seed]))
+        opened: Any = imageio.get_writer(path, **options)
+        with opened as writer:
+            env.reset(seed=episode.seed)
+            writer.append_data(_picture(env, 0, 0.0, 0.0, 0.0))
+            earned = spent = 0.0
+            for step, action in enumerate(env.spec_.to_unit(episode.actions), 1):
+                _, reward, _, _, info = env.step(action)
+                earned, spent = earned + float(reward), spent + info["cost"]
+                writer.append_data(_picture(env, step, earned, spent, info["cost"]))
     except OSError as error:
         raise HandrailError(f"{path}: cannot be written ({error}); write elsewhere") from error
+
+
+def _picture(env: CMDP, step: int, return_: float, cost: float, now: float) -> np.ndarray:
+    """The scene with the sums so far written on it, red where this step costs."""
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(env.picture())
+    draw = ImageDraw.Draw(image, "RGBA")
+    draw.rectangle((0, 0, image.width, 18), fill=(255, 255, 255, 200))
+    text = f"step {step}   return {return_:.1f}   cost {cost:g}"
+    draw.text((6, 3), text, fill=(180, 0, 0) if now else (30, 30, 30))
+    return np.asarray(image)

@@ -74,10 +74,15 @@ def convert(
         path: DSRL HDF5, a Minari data set, or a run's episodes.
         out: where to write; must not exist.
         format: dsrl is one HDF5 file, minari a directory.
-        task: the task whose action box Minari is told; by default what the data span.
+        task: the task whose action box Minari is told; by default the one that the set names.
+            Without either, no bounds.
     """
-    spec = envs.make(task).spec_ if task else None
-    episodes = sources.convert(path, out, format, spec)
+    episodes = sources.read(path)
+    named = task or episodes.task
+    spec = envs.make(named).spec_ if named and format == "minari" else None  # others keep no box
+    if spec is not None:
+        episodes.require(spec)
+    sources.write(episodes, out, format, spec)
     print(f"{out}: {len(episodes)} episodes, {episodes.steps} steps ({format})")
 
 

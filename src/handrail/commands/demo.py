@@ -13,8 +13,11 @@ import numpy as np
 from handrail import envs, jobs
 from handrail.commands._cli import parse
 from handrail.commands.demos import demos
+from handrail.data import sources
 from handrail.errors import HandrailError
 from handrail.evaluate import evaluate
+from handrail.jobs import method_of
+from handrail.methods import Method
 from handrail.policy_files import load_policy
 from handrail.runs import Run
 from handrail.types import Draws, Step
@@ -47,30 +50,30 @@ def demo(
     """
     began = time.perf_counter()
     data = out / "demonstrations.hdf5"
-    for path in (out / "gold", out / "scratch"):
-        if (path / "settings.toml").is_file() and Run.open(path).settings["task"] != task:
-            raise HandrailError(
-                f"{path} is a run of another task; remove it, or give another --out"
-            )
-    guided = [*_arguments("gold", task, out / "gold", steps, seed)[1:], "--demos", str(data)]
+    guided = [*_arguments(task, out / "gold", steps, seed), "--demos", str(data)]
     guided += ["--dt.updates", str(updates)]
+    alone = _arguments(task, out / "scratch", steps, seed)
     method = parse(jobs.METHODS["gold"], guided, "gold")  # a wrong setting is told before the work
+    _require_same(method, out / "gold")
+    _require_same(parse(jobs.METHODS["iql"], alone, "iql"), out / "scratch")
     if not data.exists():
         demos(task, data, episodes=episodes)
-    scratch = _background(_arguments("iql", task, out / "scratch", steps, seed), out / "scratch")
+    elif len(sources.read(data)) != episodes:
+        raise HandrailError(f"{data} has not {episodes} episodes; remove it, or give another --out")
+    scratch = _background(["iql", *alone], out / "scratch")
     try:
         if (out / "gold" / "settings.toml").is_file():
             jobs.go_on(out / "gold")
         else:
             jobs.start(method)
-    except HandrailError:
         if scratch is not None:
+            print("waiting for the run from scratch, which ran beside it ...", flush=True)
+            if scratch.wait() != 0:
+                raise HandrailError(f"the run from scratch failed: {out / 'scratch.log'} says why")
+    except BaseException:
+        if scratch is not None and scratch.poll() is None:
             scratch.send_signal(signal.SIGINT)  # it writes a checkpoint and stops too
         raise
-    if scratch is not None:
-        print("waiting for the run from scratch, which ran beside it ...", flush=True)
-        if scratch.wait() != 0:
-            raise HandrailError(f"the run from scratch failed: {out / 'scratch.log'} says why")
     _compare(out, task)
     files = jobs.draw([out / "gold", out / "scratch"], out)
     print("\nfigures:", *files)
@@ -79,11 +82,24 @@ def demo(
     )
 
 
-def _arguments(method: str, task: str, path: Path, steps: int, seed: int) -> list[str]:
+def _require_same(method: Method, path: Path) -> None:
+    """Raise a HandrailError where ``path`` is a run that was begun with other settings."""
+    if not (path / "settings.toml").is_file():
+        return
+    begun = method_of(Run.open(path)).settings()
+    for name, asked in method.settings().items():
+        if begun.get(name) != asked:
+            raise HandrailError(
+                f"{path} was begun with another {name}; say what it was begun with, remove it, or "
+                "give another --out"
+            )
+
+
+def _arguments(task: str, path: Path, steps: int, seed: int) -> list[str]:
     settings = ["--steps", str(steps), "--seed", str(seed), "--batch", "128"]
     # Some starts stall a student: that shows over twenty episodes, not over ten.
     settings += ["--evaluate-every", str(min(5000, steps)), "--evaluate-episodes", "20"]
-    return [method, task, "--out", str(path), *settings]
+    return [task, "--out", str(path), *settings]
 
 
 def _background(arguments: list[str], path: Path) -> subprocess.Popen | None:
@@ -94,9 +110,10 @@ def _background(arguments: list[str], path: Path) -> subprocess.Popen | None:
             return None
         command = ["resume", str(path)]
     path.parent.mkdir(parents=True, exist_ok=True)
+    launch = [sys.executable, "-c", "import sys; from handrail.cli import main; sys.exit(main())"]
     with path.with_suffix(".log").open("a") as log:
-        launch = "import sys; from handrail.cli import main; sys.exit(main())"
-        return subprocess.Popen([sys.executable, "-c", launch, *command], stdout=log, stderr=log)
+        # Out of the terminal's reach: Ctrl-C is handed on, once.
+        return subprocess.Popen([*launch, *command], stdout=log, stderr=log, process_group=0)
 
 
 def _compare(out: Path, task: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tyro.conf import Positional
@@ -10,13 +11,12 @@ from handrail import envs, results
 from handrail import video as films
 from handrail.commands._cli import parse, show
 from handrail.data import sources
-from handrail.data.episodes import Episodes
+from handrail.data.episodes import Episode, Episodes
 from handrail.errors import HandrailError
 from handrail.evaluate import evaluate, report, table
 from handrail.jobs import method_of
 from handrail.policy_files import load_policy
 from handrail.runs import Run
-from handrail.types import Policy
 
 
 def main(argv: list[str]) -> None:
@@ -59,7 +59,7 @@ def evaluate_(
     run = Run.open(path) if (path / "settings.toml").is_file() else None
     if run is None and (append is not None or append_curve is not None):
         raise HandrailError("--append takes a run: a policy alone does not say how it was made")
-    shown = None
+    shown, played = None, []
     if run is None and not (path / "card.json").is_file():
         if video is not None or paths is not None:
             raise HandrailError("--video and --paths take a run or a policy, which can be played")
@@ -67,17 +67,20 @@ def evaluate_(
     else:
         other = envs.make(task) if task else None
         policy, spec = load_policy(path, other.spec_ if other else None)
-        shown = _Shown(policy, task or spec.task, seed, video, paths)
-        method = method_of(run) if run else None
-        if cost_limit is None and method is not None:
-            cost_limit = method.cost_limit
-        found, _ = evaluate(
+        shown = _Shown(task or spec.task, video, paths)
+        label = path.name
+        if run is not None:
+            method = method_of(run)
+            cost_limit = method.cost_limit if cost_limit is None else cost_limit
+            # A complete run knows it; the guide that it began with may have moved since.
+            label = (run.summary() or {}).get("method") or method.label
+        found, played = evaluate(
             policy,
             lambda: envs.make(task or spec.task),
             episodes=50 if episodes is None else episodes,
             seed=seed,
             cost_limit=cost_limit,
-            method=method.label if method else path.name,
+            method=label,
         )
     if run is not None and append is not None:
         results.append_row(append, run, found, asked)
@@ -85,16 +88,14 @@ def evaluate_(
         results.append_curve(append_curve, run, found["method"])
     show(found, table(found), as_json=json)
     if shown is not None:
-        shown.draw(found["episodes"])
+        shown.draw(played)
 
 
 class _Shown:
     """Film and drawing of the first episodes; what they need is checked before any is played."""
 
-    def __init__(
-        self, policy: Policy, task: str, seed: int, video: Path | None, paths: Path | None
-    ):
-        self.policy, self.task, self.seed, self.video, self.paths = policy, task, seed, video, paths
+    def __init__(self, task: str, video: Path | None, paths: Path | None):
+        self.task, self.video, self.paths = task, video, paths
         if video is not None:
             films.check(video)
             self.env = envs.make(task, pictures=True)
@@ -103,17 +104,17 @@ class _Shown:
         if paths is not None and paths.suffix not in (".png", ".svg", ".pdf"):
             raise HandrailError(f"{paths}: drawings are .png, .svg or .pdf; name one of them")
 
-    def draw(self, episodes: int) -> None:
+    def draw(self, played: Sequence[Episode]) -> None:
         if self.video is not None:
-            films.film(self.policy, self.env, self.seed, self.video)
+            films.film(played[0], self.env, self.video)
             self.env.close()
         if self.paths is not None:
             from handrail.envs.native.paths import draw, follow
 
-            env, seeds = envs.make(self.task), range(self.seed, self.seed + min(6, episodes))
-            ways = [follow(self.policy, env, seed) for seed in seeds]
+            env, first = envs.make(self.task), played[:6]
+            ways = [follow(episode, env) for episode in first]
             try:
-                draw(ways, [f"episode {seed}" for seed in seeds]).savefig(self.paths, dpi=150)
+                draw(ways, [f"episode {e.seed}" for e in first]).savefig(self.paths, dpi=150)
             except OSError as error:
                 raise HandrailError(
                     f"{self.paths}: cannot be written ({error.strerror}); write elsewhere"

@@ -120,22 +120,6 @@ def write(
         raise HandrailError(f"{path}: cannot be written ({reason}); write elsewhere") from error
 
 
-def convert(
-    source: str | os.PathLike[str],
-    destination: str | os.PathLike[str],
-    format: str,
-    spec: Spec | None = None,
-) -> Episodes:
-    """Read ``source``, write it as ``format`` at ``destination``, and return what was read.
-
-    Raises:
-        HandrailError: as :func:`read` and :func:`write`.
-    """
-    episodes = read(source)
-    write(episodes, destination, format, spec)
-    return episodes
-
-
 def write_episode(path: str | os.PathLike[str], episode: Episode, task: str | None) -> None:
     """Write one episode file, or replace it in one move; it is on the disk when this returns.
 

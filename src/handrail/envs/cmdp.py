@@ -90,6 +90,11 @@ class CMDP(gymnasium.Wrapper):
         return self._observation(observation), info
 
     def step(self, action: np.ndarray):
+        if not np.isfinite(action).all():
+            raise HandrailError(
+                f"{self.task.name}: an action is not finite at step {self._elapsed}; the policy "
+                "diverged: lower its learning rate, and start anew"
+            )
         box = self.spec_.to_box(np.clip(np.asarray(action, np.float32), -1.0, 1.0))
         result: Any = self.env.step(box.reshape(self.env.action_space.shape))
         self._elapsed += 1

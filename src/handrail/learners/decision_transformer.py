@@ -24,7 +24,16 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from handrail.errors import HandrailError
 from handrail.training import Trained, annealed, check_ranges
-from handrail.transformer import Block, Dense, Draw, Dropout, LayerNorm, fresh, read_gpt2
+from handrail.transformer import (
+    Block,
+    Dense,
+    Draw,
+    Dropout,
+    LayerNorm,
+    fresh,
+    gpt2_files,
+    read_gpt2,
+)
 from handrail.types import Metrics, Spec, Window
 
 TIME_SCALE = 0.02
@@ -78,11 +87,18 @@ class DTSettings:
                 raise HandrailError(f"{name} is {getattr(self, name)}; it must be above 0")
         if not 0 <= self.dropout < 1:
             raise HandrailError(f"dropout is {self.dropout}; it must lie in [0, 1)")
+        if self.backbone == "fresh" and self.embed % self.heads:
+            raise HandrailError(f"{self.heads} heads do not divide an embed of {self.embed}")
         if (self.backbone == "gpt2") != (self.weights is not None):
             raise HandrailError(
                 "backbone gpt2 needs weights, the directory of model.safetensors and config.json; "
                 "backbone fresh takes none"
             )
+
+    def check(self) -> None:
+        """Raise a HandrailError where GPT-2's files are not there."""
+        if self.weights is not None:
+            gpt2_files(self.weights)
 
 
 class DecisionTransformer(eqx.Module):

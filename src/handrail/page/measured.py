@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float
 
 from handrail.errors import HandrailError
-from handrail.offline_methods import CPQ, BEARLag
-from handrail.results import CURVE_COLUMNS, read_rows
+from handrail.offline_methods import CPQ, BEARLag, Clone
+from handrail.results import COLUMNS, CURVE_COLUMNS, read_rows
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def read_results(file: Path) -> Results:
         HandrailError: there is no file, it is another table, has no rows, or a value is no number.
     """
     cells: dict[tuple[str, str], dict[int, Result]] = {}
-    for where, row in _rows(file, lambda: read_rows(file)):
+    for where, row in _rows(file, COLUMNS):
         of = _Fields(where, row)
         cells.setdefault((row["task"], row["method"]), {})[of.whole("seed")] = Result(
             seed=of.whole("seed"),
@@ -88,8 +88,9 @@ def read_results(file: Path) -> Results:
 
 
 def _begun_apart(settings: Mapping[str, Any]) -> bool:
-    fits = (CPQ.name, BEARLag.name)
-    return "guide" in settings or settings.get("offline", CPQ.name) not in fits
+    """Whether it begins with another run's guide or offline policy, not with one of its own."""
+    own = {"guide": ("bc", "dt"), "offline": (CPQ.name, BEARLag.name, Clone.name)}
+    return any(settings.get(name, names[0]) not in names for name, names in own.items())
 
 
 def read_curves(file: Path) -> Curves:
@@ -99,7 +100,7 @@ def read_curves(file: Path) -> Curves:
         HandrailError: there is no file, it is another table, has no rows, or a value is no number.
     """
     cells: dict[tuple[str, str], dict[int, dict[int, list[float]]]] = {}
-    for where, row in _rows(file, lambda: _read_curve_rows(file)):
+    for where, row in _rows(file, CURVE_COLUMNS):
         of = _Fields(where, row)
         seeds = cells.setdefault((row["task"], row["method"]), {})
         points = seeds.setdefault(of.whole("seed"), {})
@@ -117,19 +118,10 @@ def _curve(points: Mapping[int, Sequence[float]]) -> Curve:
     return {"step": np.array(steps, np.float64), **dict(zip(names, values.T, strict=True))}
 
 
-def _read_curve_rows(file: Path) -> list[dict[str, str]]:
-    with file.open(newline="") as lines:
-        reader = csv.DictReader(lines)
-        rows = list(reader)
-        if tuple(reader.fieldnames or ()) != CURVE_COLUMNS or any(None in row for row in rows):
-            raise HandrailError(f"{file} has no learning curves: its columns are others")
-    return rows
-
-
-def _rows(file: Path, read) -> Iterator[tuple[str, dict[str, str]]]:
+def _rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
     """Each row and, for a complaint, where it is."""
     try:
-        rows = read()
+        rows = read_rows(file, columns)
     except FileNotFoundError:
         raise HandrailError(f"{file}: no such file; `handrail table` writes it") from None
     except (UnicodeDecodeError, csv.Error) as error:

@@ -155,6 +155,8 @@ def planes(sources: Sources) -> str:
             shown.append(
                 panels.TaskPoints(sources.paper.label(task), paper.cost_limit(task), points)
             )
+    if not shown:  # of variants alone, which the ablations show
+        return ""
     drawn = [m for m in sources.methods if any(m in task.methods for task in shown)]
     panels.planes(shown, drawn, sources.figure("planes"))
     return paragraphs(

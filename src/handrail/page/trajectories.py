@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from handrail import envs
+from handrail.evaluate import evaluate
 from handrail.figures import save, styled
 from handrail.page.judged import judged
 from handrail.page.sources import Sources
@@ -15,8 +16,11 @@ FIRST = "native/CarButton1-gold"
 """The paper's task; where it has not been run, another."""
 SEED = 0
 """Of training."""
-EPISODES = (1000, 1001)
-"""Seeds of the first two evaluation episodes."""
+FIRST_SEED = 1000
+"""Of the evaluation episodes."""
+SHOWN = 2
+TOGETHER = 10
+"""Episodes played: as many as an evaluation steps together, so that they are those judged."""
 
 
 def trajectories(sources: Sources) -> str:
@@ -30,19 +34,23 @@ def trajectories(sources: Sources) -> str:
     env = envs.make(task)  # it says what is missing where MuJoCo is
     from handrail.envs.native.paths import draw, follow
 
-    policies = [load_policy(runs[task, student])[0] for student in STUDENTS]
-    shown = [[follow(policy, env, seed) for policy in policies] for seed in EPISODES]
+    ways = []
+    for student in STUDENTS:
+        policy, _ = load_policy(runs[task, student])
+        _, played = evaluate(
+            policy, lambda: envs.make(task), episodes=TOGETHER, seed=FIRST_SEED, method=student
+        )
+        ways.append([follow(episode, env) for episode in played[:SHOWN]])
     env.close()
-    titles = [f"{student}, episode {seed}" for seed in EPISODES for student in STUDENTS]
+    titles = [f"{s}, episode {FIRST_SEED + i}" for i in range(SHOWN) for s in STUDENTS]
     with styled():
-        figure = draw([way for row in shown for way in row], titles, columns=len(STUDENTS))
+        beside = [way for row in zip(*ways, strict=True) for way in row]
+        figure = draw(beside, titles, columns=len(STUDENTS))
         save(figure, sources.figure("trajectories"))
     told = [
         f"{student} (`{runs[task, student].name}`): "
-        + listed(
-            f"{row[i].told} in episode {seed}" for seed, row in zip(EPISODES, shown, strict=True)
-        )
-        for i, student in enumerate(STUDENTS)
+        + listed(f"{way.told} in episode {FIRST_SEED + i}" for i, way in enumerate(those))
+        for student, those in zip(STUDENTS, ways, strict=True)
     ]
     return paragraphs(
         "## Trajectories",

@@ -21,7 +21,8 @@ ACROSS = 10
 def share(stage: Stage) -> float:
     """The part of a run's training that its metrics show, 0 to 1."""
     settings = stage.settings
-    total = settings.get("online", settings.get(settings.get("method", ""), {}))
+    own = settings.get("method", "").removesuffix("-lag")  # its settings' name
+    total = settings.get("online", settings.get(own, {}))
     length = total.get("steps", total.get("updates", 0)) if isinstance(total, dict) else 0
     try:
         return float(read_metrics(stage.path)["step"][-1]) / length if length else 0.0

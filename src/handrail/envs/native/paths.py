@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import gymnasium
 import numpy as np
 from jaxtyping import Bool, Float
 
+from handrail.data.episodes import Episode
 from handrail.envs.cmdp import CMDP
 from handrail.envs.native.env import NativeEnv
 from handrail.envs.native.settings import BOUNDARY, Settings
 from handrail.errors import HandrailError
-from handrail.rollout import play
-from handrail.types import Policy
 
 _COLOURS = {
     "goal": "#35a835", "button": "#f08c1e", "hazard": "#5b78e6", "pillar": "#8686c8",
@@ -47,55 +45,26 @@ class Trajectory:
         return f"{text}, {len(self.goals)} {one if len(self.goals) == 1 else more}"
 
 
-class _Traced(gymnasium.Wrapper):
-    """Notes where everything is, step by step."""
-
-    def __init__(self, env: CMDP):
-        super().__init__(env)
-        self.spec_ = env.spec_
-        native: Any = env.unwrapped
-        if not isinstance(native, NativeEnv):
-            raise HandrailError(f"{env.task.name} is no native task: its paths cannot be drawn")
-        self.native = native
-        self.places: list[dict[str, np.ndarray]] = []
-        self.costs: list[bool] = []
-        self.goals: list[int] = []
-        self.return_ = 0.0
-
-    def reset(self, **options: Any) -> Any:
-        found = self.env.reset(**options)
-        self.places.append(self.native.places())
-        self.costs.append(False)
-        return found
-
-    def step(self, action: Any) -> Any:
-        found = self.env.step(action)
-        self.places.append(self.native.places())
-        self.costs.append(found[4]["cost"] > 0)
-        self.return_ += float(found[1])
-        if found[4].get("goal_met"):
-            self.goals.append(len(self.costs) - 1)
-        return found
-
-
-def follow(policy: Policy, env: CMDP, seed: int) -> Trajectory:
-    """Play the episode of ``seed`` and note where everything is.
+def follow(episode: Episode, env: CMDP) -> Trajectory:
+    """Play the actions of ``episode`` again from its seed, and note where everything is.
 
     Raises:
         HandrailError: the task is not a native one.
     """
-    traced: Any = _Traced(env)
-    list(play(policy, [traced], [seed]))
-    places = {name: np.stack([p[name] for p in traced.places]) for name in traced.places[0]}
+    native: Any = env.unwrapped
+    if not isinstance(native, NativeEnv):
+        raise HandrailError(f"{env.task.name} is no native task: its paths cannot be drawn")
+    env.reset(seed=episode.seed)
+    seen, goals = [native.places()], []
+    for step, action in enumerate(env.spec_.to_unit(episode.actions), 1):
+        info = env.step(action)[4]
+        seen.append(native.places())
+        if info.get("goal_met"):
+            goals.append(step)
+    places = {name: np.stack([at[name] for at in seen]) for name in seen[0]}
     agent = places.pop("agent")[:, 0]
-    return Trajectory(
-        traced.native.settings,
-        agent,
-        places,
-        np.array(traced.costs),
-        traced.goals,
-        traced.return_,
-    )
+    costs = np.concatenate([[False], episode.costs > 0])
+    return Trajectory(native.settings, agent, places, costs, goals, episode.return_)
 
 
 def draw(trajectories: Sequence[Trajectory], titles: Sequence[str], columns: int = 3) -> Any:
