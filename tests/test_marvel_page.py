@@ -18,7 +18,7 @@ from handrail.page import papers
 from handrail.page.ablations import PID, VARIANTS, WHOLE, ablations
 from handrail.page.aims import aims
 from handrail.page.correlations import correlations
-from handrail.page.measured import CURVE_COLUMNS, read_curves, read_results
+from handrail.page.measured import CURVE_COLUMNS, read_curves, read_ranks, read_results
 from handrail.page.over_steps import multipliers, training_cost
 from handrail.page.over_tasks import over_tasks
 from handrail.page.paper import cost_limit
@@ -27,7 +27,8 @@ from handrail.page.sections import normalised, overview, tasks_in_detail, times
 from handrail.page.sources import Sources
 from handrail.page.step_panels import TaskLines, lines
 from handrail.page.together import together
-from handrail.results import COLUMNS
+from handrail.results import COLUMNS, RANK_COLUMNS, append_ranks
+from handrail.runs import Run
 from handrail.tables import definition
 
 BALL, CAR, DRONE, RUN = (
@@ -335,28 +336,22 @@ def test_panels_of_lines(tmp_path):
 # -- correlations --------------------------------------------------------------------------------
 
 
-def aligned(table: Path, task: str, method: str, name: str, before: list, after: list) -> Path:
-    """A judged run with the rank correlations of Q and Q_c."""
-    path = table / task.replace("/", "-") / name
-    (path / "prealigned").mkdir(parents=True)
-    (path / "evaluation.json").write_text(json.dumps({"task": task, "method": method}))
-    file = path / "prealigned" / "correlations.json"
-    both = {"before": before, "after": after}
-    file.write_text(
-        json.dumps({k: dict(zip(("q", "qc"), v, strict=True)) for k, v in both.items()})
-    )
-    return file
+RANKS = (
+    f"{BALL},Marvel,0,0.1,0.5,-0.2,0.4",
+    f"{BALL},Marvel,1,0.3,0.6,,",
+    f"{BALL},Marvel (PID),0,1,1,1,1",
+    f"{RUN},Marvel (BEAR-Lag),0,0,1,,",
+)
+
+
+def ranks(path: Path, *rows: str) -> Path:
+    path.write_text("\n".join([",".join(RANK_COLUMNS), *rows, ""]))
+    return path
 
 
 def test_rank_correlations_by_hand(sources, tmp_path):
-    table = tmp_path / "table"
-    aligned(table, BALL, "Marvel", "marvel-0-00000000", [0.1, -0.2], [0.5, 0.4])
-    aligned(table, BALL, "Marvel", "marvel-1-00000001", [0.3, None], [0.6, None])
-    aligned(table, BALL, "Marvel (PID)", "marvel-pid-0-00000002", [1, 1], [1, 1])
-    aligned(table, RUN, "Marvel (BEAR-Lag)", "marvel-bear-lag-0-00000003", [0, None], [1, None])
-    file = aligned(table, BALL, "Handrail", "handrail-0-00000004", [0, 0], [1, 1])
-    file.write_text(json.dumps({"after": {"q": 0.5, "qc": 0.5}}))  # its critics are new
-    text = correlations(replace(sources, runs=table))
+    found = read_ranks(ranks(tmp_path / "ranks.csv", *RANKS))
+    text = correlations(replace(sources, ranks=found))
     assert row_of(text, "BallCircle", "Marvel")[2:] == [
         "0.20", "0.55", "-0.20 (1 of 2)", "0.40 (1 of 2)", "2", "-0.25, then 0.36",
     ]  # fmt: skip
@@ -371,18 +366,31 @@ def test_rank_correlations_by_hand(sources, tmp_path):
     assert "PID" not in text
     assert sources.figure("correlations").read_bytes().startswith(b"\x89PNG")
     assert correlations(sources) == ""
-    (tmp_path / "empty").mkdir()
-    assert correlations(replace(sources, runs=tmp_path / "empty")) == ""
 
 
-@pytest.mark.parametrize(("before", "after"), [([2.0, 0.0], [0.0, 0.0]), ([0.0, 0.0], ["a", 0.0])])
-def test_what_is_no_rank_correlation_is_named(before, after, sources, tmp_path):
-    file = aligned(tmp_path / "table", BALL, "Marvel", "marvel-0-00000000", before, after)
-    with pytest.raises(HandrailError, match=f"{file} has no rank correlations"):
-        correlations(replace(sources, runs=tmp_path / "table"))
-    file.write_text('{"before": {"q": 0.1}}')
-    with pytest.raises(HandrailError, match="has no rank correlations"):
-        correlations(replace(sources, runs=tmp_path / "table"))
+@pytest.mark.parametrize(("value", "line"), [("2", "beyond -1 and 1"), ("a", "qc_after")])
+def test_what_is_no_rank_correlation_is_named(value, line, tmp_path):
+    file = ranks(tmp_path / "ranks.csv", RANKS[0], f"{BALL},Marvel,1,0,0,0,{value}")
+    with pytest.raises(HandrailError, match=f"{file}, row 2.*{line}"):
+        read_ranks(file)
+
+
+def test_a_table_has_the_rank_correlations_of_runs_that_have_both(tmp_path):
+    settings = {"method": "marvel", "task": BALL, "seed": 3}
+    with Run.create(tmp_path / "run", settings) as aligned:
+        file = tmp_path / "ranks.csv"
+        append_ranks(file, aligned, "Marvel")  # without pre-alignment
+        found = aligned.path / "prealigned" / "correlations.json"
+        found.parent.mkdir()
+        found.write_text(json.dumps({"after": {"q": 0.5, "qc": 0.5}}))  # its critics are new
+        append_ranks(file, aligned, "Marvel")
+        assert not file.exists()
+        both = {"before": {"q": -0.25, "qc": None}, "after": {"q": 0.5, "qc": None}}
+        found.write_text(json.dumps(both))
+        for _ in range(2):
+            append_ranks(file, aligned, "Marvel")
+    assert file.read_text().splitlines()[1:] == [f"{BALL},Marvel,3,-0.250,0.500,,"]
+    assert read_ranks(file) == {(BALL, "Marvel"): ({"q": (-0.25, 0.5), "qc": (None, None)},)}
 
 
 def test_panels_of_changes(tmp_path):
@@ -404,13 +412,13 @@ def test_the_command_as_a_user_types_it(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     write_csv(tmp_path / "marvel.csv", COLUMNS, ROWS)
     write_csv(tmp_path / "curves.csv", CURVE_COLUMNS, CURVES)
-    aligned(tmp_path / "table", BALL, "Marvel", "marvel-0-00000000", [0.1, 0.2], [0.3, 0.4])
+    ranks(tmp_path / "ranks.csv", *RANKS)
     typed = ["results", "marvel.csv", "--out", "docs/m.md", "--curves", "curves.csv"]
 
     def files() -> dict[str, bytes]:
         return {str(f): f.read_bytes() for f in sorted(Path("docs").rglob("*.*"))}
 
-    assert cli.main([*typed, "--runs", "table"]) == 0
+    assert cli.main([*typed, "--ranks", "ranks.csv"]) == 0
     assert capfd.readouterr() == ("docs/m.md\n", "")
     first, text = files(), Path("docs/m.md").read_text()
     assert re.findall("^##? (.+)$", text, re.M) == [
@@ -420,15 +428,19 @@ def test_the_command_as_a_user_types_it(tmp_path, monkeypatch, capfd):
     ]  # fmt: skip
     assert len(re.findall(r"!\[.+\]\(figures/m-.+\.png\)", text)) == 5
     assert "`handrail table marvel` measured" in joined(text)
-    assert cli.main([*typed, "--runs", "table"]) == 0
+    assert cli.main([*typed, "--ranks", "ranks.csv"]) == 0
     assert files() == first  # the same files, the same bytes
     capfd.readouterr()
 
-    assert cli.main([*typed, "--runs", "nowhere"]) == 2
-    line = "nowhere: no such directory; name the --out of `handrail table marvel`"
+    assert cli.main([*typed, "--ranks", "nowhere"]) == 2
+    assert capfd.readouterr() == (
+        "", "handrail: nowhere: no such file; `handrail table` writes it\n"
+    )  # fmt: skip
+    assert cli.main([*typed, "--runs", "table"]) == 2
+    line = "marvel.csv is of Marvel, whose page reads no --runs; leave it out"
     assert capfd.readouterr() == ("", f"handrail: {line}\n")
     assert cli.main([*typed, "--guides", "marvel.csv"]) == 2
-    line = "marvel.csv is of Marvel, whose page has no guides; leave out --guides"
+    line = "marvel.csv is of Marvel, whose page reads no --guides; leave it out"
     assert capfd.readouterr() == ("", f"handrail: {line}\n")
 
 

@@ -11,6 +11,7 @@ from handrail.data import dsrl
 from handrail.errors import HandrailError
 from handrail.metrics_file import read_metrics
 from handrail.runs import Run
+from handrail.storage import read_json
 
 COLUMNS = (
     "task",
@@ -33,6 +34,9 @@ COLUMNS = (
 CURVE_COLUMNS = ("task", "method", "seed", "step", "return", "cost", "train_cost", "multiplier")
 """Of learning curves: validation episodes at an environment step, and the cost of all training
 episodes up to it, and the cost's weight or multiplier that is in force then."""
+RANK_COLUMNS = ("task", "method", "seed", "q_before", "q_after", "qc_before", "qc_after")
+"""Of rank correlations of Q and Q_c with returns, before and after pre-alignment; nothing where all
+steps cost the same."""
 
 
 def append_row(
@@ -105,15 +109,47 @@ def append_curve(file: Path, run: Run, label: str) -> None:
     _replace(file, CURVE_COLUMNS, ("task", "method", "seed"), rows)
 
 
+def append_ranks(file: Path, run: Run, label: str) -> None:
+    """Add the rank correlations of a run's pre-alignment, in place of earlier ones of the same
+    task, method and seed; nothing where it pre-aligned no critics, or had none before.
+
+    Raises:
+        HandrailError: the file is a table of another form.
+    """
+    found = run.path / "prealigned" / "correlations.json"
+    ranks = read_json(found) if found.is_file() else {}
+    if not {"before", "after"} <= set(ranks):
+        return
+    row = {
+        "task": run.settings["task"],
+        "method": label,
+        "seed": str(run.settings["seed"]),
+    }
+    for critic in ("q", "qc"):
+        for when in ("before", "after"):
+            rank = ranks[when][critic]
+            row[f"{critic}_{when}"] = "" if rank is None else f"{rank:.3f}"
+    _replace(file, RANK_COLUMNS, ("task", "method", "seed"), [row])
+
+
 def curves_beside(file: Path) -> Path:
     """Where a table of results has the learning curves of its runs."""
     return file.with_name(f"{file.stem}_curves.csv")
 
 
+def ranks_beside(file: Path) -> Path:
+    """Where a table of results has the rank correlations of its runs' critics."""
+    return file.with_name(f"{file.stem}_ranks.csv")
+
+
 def check(file: Path) -> None:
-    """Raise a HandrailError where a table of results, or the curves beside it, is of another form;
-    rather before the work than after it."""
-    for table, columns in ((file, COLUMNS), (curves_beside(file), CURVE_COLUMNS)):
+    """Raise a HandrailError where a table of results, or one beside it, is of another form; rather
+    before the work than after it."""
+    for table, columns in (
+        (file, COLUMNS),
+        (curves_beside(file), CURVE_COLUMNS),
+        (ranks_beside(file), RANK_COLUMNS),
+    ):
         if table.exists():
             read_rows(table, columns)
 

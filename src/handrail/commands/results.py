@@ -9,11 +9,13 @@ from tyro.conf import Positional, arg
 
 from handrail.commands._cli import parse
 from handrail.errors import HandrailError
+from handrail.page.correlations import correlations
 from handrail.page.guide_quality import guide_quality
-from handrail.page.measured import read_curves, read_results
+from handrail.page.measured import read_curves, read_ranks, read_results
 from handrail.page.papers import of
 from handrail.page.sections import write
 from handrail.page.sources import Sources
+from handrail.page.trajectories import trajectories
 
 
 def main(argv: list[str]) -> None:
@@ -26,6 +28,7 @@ def results(
     curves: Path | None = None,
     guides: Path | None = None,
     runs: Path | None = None,
+    ranks: Path | None = None,
 ) -> None:
     """Write a table as measured, beside what is published of it, as a Markdown page with figures.
 
@@ -37,18 +40,23 @@ def results(
         out: the page; its figures go to figures/ beside it.
         curves: learning curves of the same runs (CSV); without them the page has none.
         guides: of GOLD: results of ``handrail table guides`` (CSV), to set guides beside students.
-        runs: directory of the table (its --out): of GOLD two students' episodes are drawn from
-            there, of Marvel it has the rank correlations of the critics.
+        runs: of GOLD: directory of the table (its --out), to draw two students' episodes.
+        ranks: of Marvel: rank correlations of the same runs' critics (CSV).
     """
     results = read_results(table)
     paper = of(results)
+    for name, given, section in (
+        ("guides", guides, guide_quality),
+        ("runs", runs, trajectories),
+        ("ranks", ranks, correlations),
+    ):
+        if given is not None and section not in paper.sections:
+            raise HandrailError(
+                f"{table} is of {paper.title}, whose page reads no --{name}; leave it out"
+            )
     if runs is not None and not runs.is_dir():
         name = f"name the --out of `handrail table {paper.name}`"
         raise HandrailError(f"{runs}: no such directory; {name}")
-    if guides is not None and guide_quality not in paper.sections:
-        raise HandrailError(
-            f"{table} is of {paper.title}, whose page has no guides; leave out --guides"
-        )
     sources = Sources(
         paper,
         results,
@@ -56,6 +64,7 @@ def results(
         out,
         read_results(guides) if guides else {},
         runs,
+        read_ranks(ranks) if ranks else {},
     )
     write(sources)
     print(out)

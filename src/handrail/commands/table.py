@@ -12,7 +12,15 @@ from handrail.commands._cli import parse
 from handrail.errors import HandrailError, Stopped
 from handrail.machine import usable_cores
 from handrail.progress import Console
-from handrail.results import append_curve, append_row, check, curves_beside, read_rows
+from handrail.results import (
+    append_curve,
+    append_ranks,
+    append_row,
+    check,
+    curves_beside,
+    ranks_beside,
+    read_rows,
+)
 from handrail.runs import Run
 from handrail.storage import alone, read_json
 from handrail.tables import definition
@@ -102,7 +110,8 @@ def table(
 
 
 def _enter(stage: plans.Stage, results: Path) -> None:
-    """Into the table of results, and the curves beside it, in place of an earlier entry."""
+    """Into the table of results, and the two beside it, in place of an earlier entry."""
     with Run.open(stage.path) as run:
         append_row(results, run, read_json(stage.path / "evaluation.json"))
         append_curve(curves_beside(results), run, stage.label)
+        append_ranks(ranks_beside(results), run, stage.label)

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from handrail.errors import HandrailError
 from handrail.page import rank_panels
-from handrail.page.judged import judged
+from handrail.page.measured import Rank
 from handrail.page.sources import Sources
 from handrail.page.words import number, paragraphs, table
-from handrail.storage import read_json
 
 METHODS = ("Marvel", "Marvel (entropy)", "Marvel (BEAR-Lag)")
 """That pre-align each in a way of their own; a plain PID changes nothing of it."""
 CRITICS = {"q": "$Q$", "qc": "$Q_c$"}
 """As the figure writes them."""
-
-Ranks = Mapping[str, tuple[float | None, float | None]]
-"""By critic: before and after pre-alignment; None where all steps cost the same."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +26,7 @@ class _Cell:
 
 
 def correlations(sources: Sources) -> str:
-    found = _read(sources.runs) if sources.runs is not None else {}
+    found = sources.ranks
     cells = {
         (task, method): _cell(found[task, method])
         for task in dict.fromkeys([*sources.tasks, *(task for task, _ in found)])
@@ -97,7 +90,7 @@ def _means(cell: _Cell, critic: str) -> list[str]:
     return [number(float(np.mean(of)), 2) + few for of in zip(*pairs, strict=True)]
 
 
-def _cell(seeds: list[Ranks]) -> _Cell:
+def _cell(seeds: Sequence[Rank]) -> _Cell:
     return _Cell(
         len(seeds),
         {
@@ -107,32 +100,3 @@ def _cell(seeds: list[Ranks]) -> _Cell:
             for critic in CRITICS
         },
     )
-
-
-def _read(table: Path) -> dict[tuple[str, str], list[Ranks]]:
-    """Of the runs of METHODS that have been judged, by task and method; seeds rise. Others may have
-    no critics before."""
-    found: dict[tuple[str, str], list[Ranks]] = {}
-    for (task, method, _), run in sorted(judged(table).items()):
-        file = run / "prealigned" / "correlations.json"
-        if method in METHODS and file.is_file():
-            found.setdefault((task, method), []).append(_ranks(file))
-    return found
-
-
-def _ranks(file: Path) -> Ranks:
-    try:
-        read = read_json(file)
-        return {c: (_rank(read["before"][c]), _rank(read["after"][c])) for c in CRITICS}
-    except (ValueError, KeyError, TypeError):
-        raise HandrailError(
-            f"{file} has no rank correlations of Q and Q_c before and after; remove it, or its run"
-        ) from None
-
-
-def _rank(value: float | None) -> float | None:
-    if value is None:
-        return None
-    if not math.isfinite(value) or abs(value) > 1:
-        raise ValueError(value)
-    return float(value)

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from handrail.errors import HandrailError
 from handrail.offline_methods import CPQ, BEARLag, Clone
-from handrail.results import COLUMNS, CURVE_COLUMNS, read_rows
+from handrail.results import COLUMNS, CURVE_COLUMNS, RANK_COLUMNS, read_rows
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,13 @@ Curve = Mapping[str, Float[np.ndarray, " E"]]
 steps rise. The last two are NaN where a run has none."""
 
 Curves = Mapping[tuple[str, str], tuple[Curve, ...]]
+"""By task and method; one of each seed, seeds rise."""
+
+Rank = Mapping[str, tuple[float | None, float | None]]
+"""Of ``q`` and ``qc``: the rank correlation with returns before and after pre-alignment; None where
+all steps cost the same."""
+
+Ranks = Mapping[tuple[str, str], tuple[Rank, ...]]
 """By task and method; one of each seed, seeds rise."""
 
 
@@ -109,6 +116,25 @@ def read_curves(file: Path) -> Curves:
         spare = [of.optional(column) for column in ("train_cost", "multiplier")]
         points[step] += [math.nan if value is None else value for value in spare]
     return {cell: tuple(_curve(of[seed]) for seed in sorted(of)) for cell, of in cells.items()}
+
+
+def read_ranks(file: Path) -> Ranks:
+    """The rank correlations; of several rows of a task, method and seed the last counts.
+
+    Raises:
+        HandrailError: as of :func:`read_curves`; or one is beyond -1 and 1.
+    """
+    cells: dict[tuple[str, str], dict[int, Rank]] = {}
+    for where, row in _rows(file, RANK_COLUMNS):
+        of = _Fields(where, row)
+        for column in RANK_COLUMNS[3:]:
+            if abs(of.optional(column) or 0) > 1:
+                raise HandrailError(f"{where}: {column} is {row[column]}, beyond -1 and 1")
+        cells.setdefault((row["task"], row["method"]), {})[of.whole("seed")] = {
+            critic: (of.optional(f"{critic}_before"), of.optional(f"{critic}_after"))
+            for critic in ("q", "qc")
+        }
+    return {cell: tuple(of[seed] for seed in sorted(of)) for cell, of in cells.items()}
 
 
 def _curve(points: Mapping[int, Sequence[float]]) -> Curve:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from handrail.page.measured import Curves, Result, Results
+from handrail.page.measured import Curves, Ranks, Result, Results
 from handrail.page.paper import Paper, within
 from handrail.page.words import mean
 
@@ -27,6 +27,8 @@ class Sources:
     """Of the table ``guides``; empty where none were given."""
     runs: Path | None = None
     """The directory in which a table made its runs."""
+    ranks: Ranks = field(default_factory=dict)
+    """Rank correlations of critics; empty where none were given."""
 
     @property
     def tasks(self) -> list[str]:
