@@ -332,6 +332,35 @@ def test_a_run_whose_last_moments_are_missing_is_completed(half, trained, handra
     assert found[0]["validation"] == found[1]["validation"]
 
 
+def test_what_cannot_be_written_is_told_before_anything_is_played(
+    trained, mistake, demos, tmp_path
+):
+    below = tmp_path / "file" / "x.csv"
+    below.parent.touch()
+    line = mistake("evaluate", trained["bc"], "--append", below)  # shows no table either
+    assert line.startswith(f"{below}: cannot be written (")
+    below = below.with_suffix(".hdf5")
+    assert "cannot be written" in mistake(
+        "demos", toy.TOY, "--policy", trained["bc"], "--out", below
+    )
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
+    status = ("table", "gold", "--status", "--results", tmp_path / "binary.csv")
+    assert "is no CSV file" in mistake(*status)
+
+
+def test_a_run_of_another_version_is_not_resumed(trained, handrail, tmp_path):
+    run = tmp_path / "run"
+    subprocess.run(["cp", "-r", str(trained["gold"]), str(run)], check=True)
+    (run / "summary.json").unlink()
+    index = run / "checkpoint" / "latest.json"
+    record = json.loads(index.read_text())
+    record["progress"]["behaviour"]["schedule"] = {"stage": 0}
+    index.write_text(json.dumps(record))
+    code, _, errors = handrail("resume", run)
+    assert code == 2
+    assert "is a run of another version, whose guidance" in errors.splitlines()[-1]
+
+
 def test_a_run_in_training_is_not_resumed_beside_it(half, mistake):
     holds = "import sys; from handrail.runs import Run; run = Run.open(sys.argv[1])\n"
     holds += "with run.alone(): print(flush=True); sys.stdin.read()"

@@ -90,6 +90,12 @@ def test_the_command_chooses_keeps_plays_and_draws(run, tmp_path, capsys):
     assert main([*asked, "--out", str(file)]) == 2
     assert "exists already" in capsys.readouterr().err
     assert main(["dataset", toy.TOY]) == 2
+    assert main([*asked, "--out", str(tmp_path / "set.png")]) == 2
+    (tmp_path / "other.png").touch()
+    assert main([*asked, "--out", str(tmp_path / "other.hdf5")]) == 2
+    (tmp_path / "file").touch()
+    assert main([*asked, "--out", str(tmp_path / "file" / "set.hdf5")]) == 2
+    assert not (tmp_path / "other.hdf5").exists()
     assert "no policies are shipped that play a data set of" in capsys.readouterr().err
     assert main([*asked[:-4], "--choose", "5", "--out", str(tmp_path / "x.hdf5")]) == 2
     assert "5 of 4 policies: ask for 1 to 4" in capsys.readouterr().err

@@ -152,8 +152,10 @@ def test_a_file_of_settings_that_is_not_ours_is_told(old, new, line, tmp_path):
         (lambda: OnlineSettings(updates_per_step=0.0), "updates_per_step is 0; it must be above 0"),
         (lambda: OnlineSettings(updates_per_step=float("inf")), "updates_per_step is inf"),
         (lambda: OnlineSettings(updates_per_step=1e-4), "gives no update"),
-        (lambda: OnlineSettings(buffer=2000), r"start \(2500\) is more than buffer \(2000\) holds"),
-        (lambda: OnlineSettings(steps=2500), r"start \(2500\) is not below steps \(2500\)"),
+        (lambda: OnlineSettings(noise=float("inf")), "noise is inf"),
+        (lambda: IQL(task="a", cost_weight=float("inf")), "cost weight is inf"),
+        (lambda: DTSettings(target_return=float("nan")), "target_return is nan"),
+        (lambda: BC(task="a", seed=2**63), "below 2.63"),
         (
             lambda: OnlineSettings(steps=700, start=100),
             r"steps \(700\) is no multiple of block \(500\)",
@@ -213,6 +215,10 @@ def test_a_whole_number_may_be_written_as_a_float():
         build(OnlineSettings, {"steps": 0.5}, Path("x.toml"))
 
 
+def small(**changes) -> OnlineSettings:
+    return OnlineSettings(**{"steps": 1000, "evaluate_every": 500, "start": 500, **changes})
+
+
 def test_no_run_is_begun_for_what_cannot_be_done(tmp_path, demos):
     out = tmp_path / "run"
     gpt2 = DTSettings(backbone="gpt2", weights=str(tmp_path))
@@ -224,6 +230,8 @@ def test_no_run_is_begun_for_what_cannot_be_done(tmp_path, demos):
         (GOLD(task=toy.TOY, demos=demos, guide="gpt"), "'gpt' is neither dt nor bc"),
         (GOLD(task=toy.TOY, demos=demos, guide=str(tmp_path)), "is not a policy"),
         (DT(task=toy.TOY, demos=demos, dt=gpt2), "config.json is missing"),
+        (IQL(task=toy.TOY, online=small(buffer=499)), "start is 500, buffer 499, steps 1000"),
+        (GOLD(task=toy.TOY, demos=demos, online=small(steps=500)), "start is 500, buffer 1000000"),
         (GOLD(task=toy.TOY, demos=demos, dt=gpt2), "config.json is missing"),
     ):
         with pytest.raises(HandrailError, match=line):

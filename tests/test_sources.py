@@ -386,6 +386,7 @@ def test_inspect_reports_every_problem_and_where(tmp_path):
     assert [p.split(";")[0] for p in report["problems"]] == [
         "rewards of episode 0 are not finite at step 1 (2 in all)",
         "actions of episode 1 are not finite at step 0 (2 in all)",
+        "costs of episode 1 are negative at step 1",
         "costs of episode 2 are not finite at step 0",
     ]
     assert report["summary"] == {"format": "dsrl", "task": None, "episodes": 0, "steps": 0}
@@ -412,14 +413,41 @@ def test_inspect_summarises_a_sound_set(tmp_path, episodes):
     json.dumps(report)
 
 
+def test_costs_below_zero_are_refused(tmp_path):
+    flat = _flat()
+    flat["costs"][4] = -1
+    line = "costs of episode 1 are negative at step 1; mend them"
+    _fails(_hdf5(tmp_path / "a.hdf5", flat), line)
+    assert sources.inspect(tmp_path / "a.hdf5")["problems"] == [line]
+
+
+def test_minari_is_written_to_a_relative_path(tmp_path, monkeypatch, episodes):
+    monkeypatch.chdir(tmp_path)
+    sources.write(episodes, "set", "minari")
+    _same(sources.read("set"), episodes)
+
+
+@pytest.mark.parametrize("damage", ["beside", "seed", "scalar"])
+def test_a_minari_file_that_was_meddled_with_gives_no_traceback(damage, tmp_path, episodes):
+    sources.write(episodes, tmp_path / "set", "minari")
+    with h5py.File(tmp_path / "set" / "data" / "main_data.hdf5", "r+") as file:
+        if damage == "beside":
+            file["more"] = np.zeros(3)
+        elif damage == "seed":
+            file["episode_0"].attrs["seed"] = "abc"
+        else:
+            del file["episode_0"]["terminations"]
+            file["episode_0"]["terminations"] = True
+    problems = sources.inspect(tmp_path / "set")["problems"]
+    assert problems == (["more is no episode; remove it"] if damage == "beside" else [])
+
+
 def test_inspect_holds_a_set_against_a_task(tmp_path, episodes):
     flat = _flat()
     flat["actions"][3, 1] = 1.5
-    flat["costs"][4] = -1
     path = _hdf5(tmp_path / "a.hdf5", flat)
     short = Spec("toy/Short", 3, 2, (-1.0, -1.0), (1.0, 1.0), 2, 5.0)
     assert sources.inspect(path, short)["problems"] == [
-        "costs of episode 1 are negative at step 1",
         "episode 0 has 3 steps, toy/Short ends after 2",
         "actions of episode 1 leave the box of toy/Short at step 0",
     ]

@@ -106,6 +106,9 @@ class FromOffline(ShapedOnline, FromDataSet):
             super().check()
         else:
             self.spec()
+            self.online.check()
+        if self.offline not in _LEARNERS:
+            self._learnt(Path(self.offline))
         if self.keeps and (hidden := self._hidden()) != self.sac.hidden:
             theirs, ours = (" ".join(map(str, units)) for units in (hidden, self.sac.hidden))
             raise HandrailError(

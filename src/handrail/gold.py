@@ -88,6 +88,7 @@ class GOLD(ShapedOnline, FromDemonstrations):
             super().check()
         else:  # nothing is asked of demonstrations
             self.spec()
+            self.online.check()
         if self.guide == "dt":
             self.dt.check()
         if self.guide not in ("bc", "dt"):

@@ -62,8 +62,8 @@ class Method(ABC):
     def __post_init__(self) -> None:
         if self.cost_limit is not None and not self.cost_limit >= 0:  # nor NaN
             raise HandrailError(f"the cost limit is {self.cost_limit:g}; it must be 0 or more")
-        if self.seed < 0:
-            raise HandrailError(f"the seed is {self.seed}; it must be 0 or more")
+        if not 0 <= self.seed < 2**63:
+            raise HandrailError(f"the seed is {self.seed}; it must be 0 or more, and below 2^63")
 
     @property
     def label(self) -> str:
@@ -224,8 +224,10 @@ class Shaped(InUnits):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.cost_weight >= 0:  # nor NaN
-            raise HandrailError(f"the cost weight is {self.cost_weight:g}; it must be 0 or more")
+        if not 0 <= self.cost_weight < float("inf"):  # nor NaN
+            raise HandrailError(
+                f"the cost weight is {self.cost_weight:g}; it must be 0 or more, and finite"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,21 +70,11 @@ class OnlineSettings(JudgeSettings):
         ):
             if getattr(self, name) < 1:
                 raise HandrailError(f"{name} is {getattr(self, name)}; it must be 1 or more")
-        if not self.noise >= 0:  # nor NaN
-            raise HandrailError(f"noise is {self.noise:g}; it must be 0 or more")
+        if not 0 <= self.noise < float("inf"):  # nor NaN
+            raise HandrailError(f"noise is {self.noise:g}; it must be 0 or more, and finite")
         if self.block % self.environments:
             raise HandrailError(
                 f"block ({self.block}) is no multiple of environments ({self.environments})"
-            )
-        if not self.start <= self.buffer:
-            raise HandrailError(
-                f"start ({self.start}) is more than buffer ({self.buffer}) holds: nothing would "
-                "be learnt; lower the one or raise the other"
-            )
-        if not self.start < self.steps:
-            raise HandrailError(
-                f"start ({self.start}) is not below steps ({self.steps}): nothing would be "
-                "learnt; lower the one or raise the other"
             )
         if not 0 < self.updates_per_step < float("inf"):  # nor NaN
             raise HandrailError(
@@ -97,6 +87,14 @@ class OnlineSettings(JudgeSettings):
                 raise HandrailError(
                     f"{name} ({getattr(self, name)}) is no multiple of block ({self.block})"
                 )
+
+    def check(self) -> None:
+        """Raise a HandrailError where nothing would be learnt."""
+        if self.start > self.buffer or self.start >= self.steps:
+            raise HandrailError(
+                f"nothing would be learnt: start is {self.start}, buffer {self.buffer}, steps "
+                f"{self.steps}; lower start, or raise what it does not reach"
+            )
 
 
 def require_share(demonstration_share: float, pretrain: int, batch: int) -> None:
@@ -359,6 +357,14 @@ class Online:
             raise HandrailError(
                 f"{self.run.path} was begun with a reward unit of {unit:g}, now it is "
                 f"{self._unit:g}; set reward_unit in its settings.toml to the first"
+            )
+        if (
+            progress["behaviour"].get("schedule", {}).keys()
+            != self.behaviour.state.get("schedule", {}).keys()
+        ):
+            raise HandrailError(
+                f"{self.run.path} is a run of another version, whose guidance kept another state; "
+                "use the version that began it, or train anew"
             )
         self._pretrained = progress["pretrained"]
         self.steps, self.episodes = progress["step"], progress["episodes"]

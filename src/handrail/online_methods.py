@@ -28,6 +28,10 @@ class OnlineMethod(Method):
 
     online: OmitArgPrefixes[OnlineSettings] = field(default_factory=OnlineSettings)
 
+    def check(self) -> None:
+        super().check()
+        self.online.check()
+
     @property
     def env_steps(self) -> int:
         return self.online.steps

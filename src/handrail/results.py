@@ -11,7 +11,7 @@ from handrail.data import dsrl
 from handrail.errors import HandrailError
 from handrail.metrics_file import read_metrics
 from handrail.runs import Run
-from handrail.storage import read_json
+from handrail.storage import read_json, require_place
 
 COLUMNS = (
     "task",
@@ -52,9 +52,7 @@ def append_row(
     Raises:
         HandrailError: the run is not complete, or the file is a table of another form.
     """
-    summary = run.summary()
-    if summary is None:
-        raise HandrailError(f"{run.path} is not complete; `handrail resume {run.path}`")
+    summary = require_complete(run)
     settings = {k: v for k, v in run.settings.items() if k not in ("task", "seed", "method")}
     if cost_limit is not None:
         settings["cost_limit"] = cost_limit
@@ -78,6 +76,14 @@ def append_row(
         "normalised_cost": f"{dsrl.normalised_cost(report['cost']['mean'], limit):.3f}",
     }
     _replace(file, COLUMNS, ("task", "method", "seed", "settings"), [row])
+
+
+def require_complete(run: Run) -> dict[str, Any]:
+    """The run's summary, or a HandrailError where it has none yet."""
+    summary = run.summary()
+    if summary is None:
+        raise HandrailError(f"{run.path} is not complete; `handrail resume {run.path}`")
+    return summary
 
 
 def append_curve(file: Path, run: Run, label: str) -> None:
@@ -143,15 +149,18 @@ def ranks_beside(file: Path) -> Path:
 
 
 def check(file: Path) -> None:
-    """Raise a HandrailError where a table of results, or one beside it, is of another form; rather
-    before the work than after it."""
-    for table, columns in (
-        (file, COLUMNS),
-        (curves_beside(file), CURVE_COLUMNS),
-        (ranks_beside(file), RANK_COLUMNS),
-    ):
-        if table.exists():
-            read_rows(table, columns)
+    """:func:`require_table` of a table of results and of those beside it."""
+    require_table(file, COLUMNS)
+    require_table(curves_beside(file), CURVE_COLUMNS)
+    require_table(ranks_beside(file), RANK_COLUMNS)
+
+
+def require_table(file: Path, columns: tuple[str, ...]) -> None:
+    """Raise a HandrailError where rows cannot be entered in a table, as it is of another form or
+    cannot be written; rather before the work than after it."""
+    if file.exists():
+        read_rows(file, columns)
+    require_place(file)
 
 
 def _replace(file: Path, columns: tuple[str, ...], same: tuple[str, ...], new: list[dict]) -> None:
@@ -187,7 +196,10 @@ def read_rows(file: Path, columns: tuple[str, ...] = COLUMNS) -> list[dict[str, 
     """
     with file.open(newline="") as lines:
         reader = csv.DictReader(lines)
-        rows = list(reader)
+        try:
+            rows = list(reader)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise HandrailError(f"{file} is no CSV file: {error}") from error
         if tuple(reader.fieldnames or ()) != columns or any(None in row for row in rows):
             raise HandrailError(f"{file} is no table of results: its columns are others")
     return rows

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -160,6 +161,18 @@ def read_json(file: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise HandrailError(f"{file} is damaged: it holds no object; restore it")
     return value
+
+
+def require_place(file: Path) -> None:
+    """Raise a HandrailError where no file can be written beside ``file``, in whose place it is to
+    come; its directory is made."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise HandrailError(f"{file}: cannot be written ({reason}); write elsewhere") from error
 
 
 def require_format(file: Path, record: Mapping[str, Any]) -> None:

@@ -47,9 +47,11 @@ def dataset(
     """
     env = envs.make(task)
     env.close()
-    for path in (out, keep):
-        if path is not None and path.exists() and not (path is out and path.is_dir()):
-            raise HandrailError(f"{path}: exists already; remove it or write elsewhere")
+    if out.suffix == ".png":
+        raise HandrailError(f"{out}: the set's picture is drawn there; name a .hdf5 file")
+    for path in ([] if out.is_dir() else [out, out.with_suffix(".png")], [keep] if keep else []):
+        for new in path:
+            sources.require_new(new)
     players = datasets.kept(policies) if policies else datasets.shipped(task)
     with Console().interruptible() as console:
         if choose is not None:

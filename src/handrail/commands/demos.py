@@ -11,7 +11,6 @@ from tyro.conf import Positional, arg
 from handrail import demonstrations, envs
 from handrail.commands._cli import parse
 from handrail.data import sources
-from handrail.errors import HandrailError
 from handrail.progress import Console
 
 
@@ -41,10 +40,9 @@ def demos(
         deterministic: act by the mode; else by samples, which show ways back to the path.
         format: dsrl is one HDF5 file, minari a directory.
     """
-    if out.exists():
-        raise HandrailError(f"{out}: exists already; remove it or write elsewhere")
     env = envs.make(task)
     env.close()
+    sources.require_new(out)
     path = policy or demonstrations.expert_path(task, level)
     with Console().interruptible() as console:
         played = demonstrations.roll(

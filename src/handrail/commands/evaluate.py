@@ -51,14 +51,22 @@ def evaluate_(
         paths: draw the ways of the first episodes, six at most, to this file (.png, .svg, .pdf);
             native tasks only.
     """
-    if cost_limit is not None and not cost_limit >= 0:
-        raise HandrailError(f"the cost limit is {cost_limit:g}; it must be 0 or more")
+    if cost_limit is not None and not 0 <= cost_limit < float("inf"):
+        raise HandrailError(f"the cost limit is {cost_limit:g}; it must be 0 or more, and finite")
     if not path.exists():
         raise HandrailError(f"{path}: there is no such run, policy or data set")
     asked = cost_limit
     run = Run.open(path) if (path / "settings.toml").is_file() else None
     if run is None and (append is not None or append_curve is not None):
         raise HandrailError("--append takes a run: a policy alone does not say how it was made")
+    if append is not None and run is not None:
+        results.require_complete(run)
+    for file, columns in (
+        (append, results.COLUMNS),
+        (append_curve, results.CURVE_COLUMNS),
+    ):
+        if file is not None:
+            results.require_table(file, columns)
     shown, played = None, []
     if run is None and not (path / "card.json").is_file():
         if video is not None or paths is not None:
@@ -82,11 +90,11 @@ def evaluate_(
             cost_limit=cost_limit,
             method=label,
         )
+    show(found, table(found), as_json=json)
     if run is not None and append is not None:
         results.append_row(append, run, found, asked)
     if run is not None and append_curve is not None:
         results.append_curve(append_curve, run, found["method"])
-    show(found, table(found), as_json=json)
     if shown is not None:
         shown.draw(played)
 

@@ -170,6 +170,9 @@ def load_minari(path: Path) -> Loaded:
         for key in sorted(file, key=lambda key: (len(str(key)), key)):
             group: Any = file[key]
             name = str(key).replace("_", " ")
+            if not isinstance(group, h5py.Group):
+                problems.append(f"{name} is no episode; remove it")
+                continue
             if missing := [key for key in keys if not isinstance(group.get(key), h5py.Dataset)]:
                 problems.append(
                     f"{name} has no array {', '.join(missing)}; observations and actions must be "
@@ -179,8 +182,9 @@ def load_minari(path: Path) -> Loaded:
             observations, actions, rewards, costs, terminations = (_array(group[k]) for k in keys)
             if costs.ndim == rewards.ndim == 1 and len(costs) == len(rewards) + 1:
                 costs = costs[1:]  # Minari's DataCollector keeps the infos of the reset too
-            terminated = bool(terminations[-1:].any())
-            seed = int(group.attrs["seed"]) if "seed" in group.attrs else None
+            terminated = bool(terminations.reshape(-1)[-1:].any())
+            seed = group.attrs.get("seed")
+            seed = int(seed) if isinstance(seed, int | np.integer) else None
             raws.append(Raw(name, observations, actions, rewards, costs, terminated, seed))
     return Loaded("minari", metadata.get("task"), raws, problems)
 
@@ -210,7 +214,7 @@ def write_minari(episodes: Episodes, draft: Path, name: str, spec: Spec | None) 
     low, high = (spec.action_low, spec.action_high) if spec else (-np.inf, np.inf)
     draft.mkdir()
     storage = MinariStorage.new(
-        draft / "data",
+        (draft / "data").absolute(),  # a relative one it joins twice
         observation_space=box(-np.inf, np.inf, episodes[0].observations),
         action_space=box(low, high, episodes[0].actions),
     )

@@ -29,6 +29,7 @@ from handrail.data.formats import (
     place,
 )
 from handrail.errors import HandrailError
+from handrail.storage import require_place
 from handrail.types import Spec
 
 _MAKE = "`handrail demos TASK --out PATH` makes demonstrations"
@@ -81,9 +82,6 @@ def inspect(path: str | os.PathLike[str], spec: Spec | None = None) -> dict[str,
     except HandrailError as error:
         return {"problems": [str(error)], "summary": {}}
     sound, problems = _sift(loaded)
-    for name, episode in sound.items():
-        if (episode.costs < 0).any():
-            problems.append(f"costs of {name} are negative at {place(episode.costs < 0)}")
     if spec is not None:
         if loaded.task not in (None, spec.task):
             problems.append(f"the set is of {loaded.task}, not of {spec.task}")
@@ -110,14 +108,21 @@ def write(
     if format not in WRITERS:
         raise HandrailError(f"unknown format {format!r}; give one of {', '.join(WRITERS)}")
     path = Path(path)
-    if path.exists():
-        raise HandrailError(f"{path}: exists already; remove it or write elsewhere")
+    require_new(path)
     try:
         with _beside(path) as draft:
             WRITERS[format](episodes, draft, path.name, spec)
     except OSError as error:
         reason = error.strerror or str(error)
         raise HandrailError(f"{path}: cannot be written ({reason}); write elsewhere") from error
+
+
+def require_new(path: Path) -> None:
+    """Raise a HandrailError where nothing new can be written at ``path``; rather before the work
+    than after it."""
+    if path.exists():
+        raise HandrailError(f"{path}: exists already; remove it or write elsewhere")
+    require_place(path)
 
 
 def write_episode(path: str | os.PathLike[str], episode: Episode, task: str | None) -> None:
@@ -211,12 +216,15 @@ def _faults(raw: Raw) -> list[str]:
         return problems
     if not len(raw.actions):
         return [f"{raw.name} has no step; remove it"]
-    return [
+    problems = [
         f"{name} of {raw.name} are not finite at {place(~np.isfinite(array))}; remove or mend the "
         "episode"
         for name, array in arrays.items()
         if not np.isfinite(array).all()
     ]
+    if (raw.costs < 0).any():
+        problems.append(f"costs of {raw.name} are negative at {place(raw.costs < 0)}; mend them")
+    return problems
 
 
 def _unlike(name: str, episode: Episode, spec: Spec) -> list[str]:

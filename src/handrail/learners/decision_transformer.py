@@ -11,6 +11,7 @@ step is seen by no state and is left out: T = 3 K - 1 tokens.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -85,6 +86,8 @@ class DTSettings:
         for name in ("clip", "return_scale"):
             if not getattr(self, name) > 0:  # nor NaN
                 raise HandrailError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if self.target_return is not None and not math.isfinite(self.target_return):
+            raise HandrailError(f"target_return is {self.target_return}; it must be finite")
         if not 0 <= self.dropout < 1:
             raise HandrailError(f"dropout is {self.dropout}; it must lie in [0, 1)")
         if self.backbone == "fresh" and self.embed % self.heads:

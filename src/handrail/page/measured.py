@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -150,8 +149,6 @@ def _rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str,
         rows = read_rows(file, columns)
     except FileNotFoundError:
         raise HandrailError(f"{file}: no such file; `handrail table` writes it") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise HandrailError(f"{file} is no CSV file: {error}") from error
     if not rows:
         raise HandrailError(f"{file} has no rows; `handrail table` adds them")
     for number, row in enumerate(rows, 1):
