@@ -49,9 +49,9 @@ def dataset(
     env.close()
     if out.suffix == ".png":
         raise HandrailError(f"{out}: the set's picture is drawn there; name a .hdf5 file")
-    for path in ([] if out.is_dir() else [out, out.with_suffix(".png")], [keep] if keep else []):
-        for new in path:
-            sources.require_new(new)
+    files = [] if out.is_dir() else [out, out.with_suffix(".png")]
+    for path in [*files, *([keep] if keep else [])]:
+        sources.require_new(path)
     players = datasets.kept(policies) if policies else datasets.shipped(task)
     with Console().interruptible() as console:
         if choose is not None:
