@@ -223,7 +223,8 @@ def test_a_clone_has_no_critics_to_go_on_from(cls, data, tmp_path):
 
 def test_from_the_command_line(data, tmp_path, capsys):
     out = tmp_path / "run"
-    small = ["--hidden", "8", "--steps", "1000", "--evaluate-every", "500", "--updates-per-step"]
+    small = ["--hidden", "8", "--steps", "1000", "--evaluate-every", "500", "--start", "500",
+             "--updates-per-step"]  # fmt: skip
     assert main(["train", "handrail", toy.TOY, "--demos", str(data), "--out", str(out), *small,
                  "0.1", "--clone.hidden", "8", "--clone.updates", "50", "--vpa.updates", "50",
                  "--leash", "2", "--share", "0.5"]) == 0  # fmt: skip

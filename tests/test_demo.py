@@ -12,7 +12,7 @@ def test_demo_needs_no_pybullet(tmp_path):
     hidden = 'import sys\nsys.modules["pybullet"] = sys.modules["bullet_safety_gym"] = None\n'
     (tmp_path / "sitecustomize.py").write_text(hidden)
     out = tmp_path / "demo"
-    command = [sys.executable, "-c", LAUNCH, "demo", "--out", str(out), "--steps", "500"]
+    command = [sys.executable, "-c", LAUNCH, "demo", "--out", str(out), "--steps", "3000"]
     command += ["--episodes", "2", "--updates", "5"]
 
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}

@@ -108,6 +108,13 @@ def test_a_stage_is_not_judged_by_episodes_that_an_earlier_one_began():
     assert (state["stage"], state["returns"]) == (1, [5.0, 5.0])  # due, and far below the best
 
 
+def test_stages_shorter_than_the_time_between_ends_are_made_up_for():
+    state = curriculum().observe(curriculum().init(), [Ended(0, 10.0)] * 2, 380)
+    # The first was good at 100; two more waited out their patience, to 366.7.
+    assert (state["stage"], state["changed"]) == (3, 380)
+    assert state["since"] == pytest.approx(100 + 2 * 100 * PATIENCE)
+
+
 @pytest.mark.parametrize("good", [True, False])
 def test_rows_that_end_together_are_judged_together(good):
     schedule, state = curriculum(window=3), {**curriculum().init(), "best": 10.0}

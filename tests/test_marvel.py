@@ -255,7 +255,8 @@ def test_refusals(data, offline, tmp_path):
 
 def test_from_the_command_line(data, tmp_path, capsys):
     out = tmp_path / "run"
-    small = ["--hidden", "8", "--steps", "1000", "--evaluate-every", "500", "--updates-per-step"]
+    small = ["--hidden", "8", "--steps", "1000", "--evaluate-every", "500", "--start", "500",
+             "--updates-per-step"]  # fmt: skip
     assert main(["train", "pex", toy.ENDS, "--demos", str(data), "--out", str(out), *small, "0.1",
                  "--cpq.hidden", "8", "--cpq.updates", "50"]) == 0  # fmt: skip
     assert main(["evaluate", str(out), "--episodes", "3", "--json"]) == 0

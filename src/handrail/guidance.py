@@ -128,25 +128,22 @@ class PrefixCurriculum(_Prefix):
         own = [e.shaped_return for e in ended if e.begun >= state["changed"]]
         returns = [*state["returns"], *own][-s.window :]
         state = {**state, "returns": returns}
-        if state["stage"] == s.stages:
-            return state
         pace = s.share * self.steps / s.stages
-        waited = steps - state["since"]
         best, good = state["best"], False
         if len(returns) == s.window:
             mean = sum(returns) / len(returns)
             best = mean if best is None else max(mean, best)
             good = mean >= best - s.tolerance * abs(best)
-        due = pace if good else PATIENCE * pace
-        if waited >= due:
-            return {
-                "stage": state["stage"] + 1,
-                "since": state["since"] + due,
-                "changed": steps,
-                "best": best,
-                "returns": [],
-            }
-        return {**state, "best": best}
+        state = {**state, "best": best}
+        # Several where stages are shorter than the time between ends: those are not judged.
+        while state["stage"] < s.stages:
+            due = pace if good else PATIENCE * pace
+            if steps - state["since"] < due:
+                break
+            since = state["since"] + due
+            state |= {"stage": state["stage"] + 1, "since": since, "changed": steps, "returns": []}
+            good = False
+        return state
 
 
 @dataclass(frozen=True)

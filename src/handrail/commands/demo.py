@@ -53,7 +53,8 @@ def demo(
     guided = [*_arguments(task, out / "gold", steps, seed), "--demos", str(data)]
     guided += ["--dt.updates", str(updates)]
     alone = _arguments(task, out / "scratch", steps, seed)
-    method = parse(jobs.METHODS["gold"], guided, "gold")  # a wrong setting is told before the work
+    method = parse(jobs.METHODS["gold"], guided, "gold")
+    method.online.check()  # a wrong setting is told before the work
     _require_same(method, out / "gold")
     _require_same(parse(jobs.METHODS["iql"], alone, "iql"), out / "scratch")
     if not data.exists():
