@@ -1,13 +1,17 @@
-"""``handrail demo`` as a user types it, in small, where pybullet is not installed."""
+"""``handrail demo`` as a user types it."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+
+import toy
 
 LAUNCH = "import sys; from handrail.cli import main; sys.exit(main())"
 
 
-def test_demo_needs_no_pybullet(tmp_path):
+def test_small_demo_needs_no_pybullet(tmp_path):
     # A module that is None cannot be imported: so it is in every process that the demo starts.
     hidden = 'import sys\nsys.modules["pybullet"] = sys.modules["bullet_safety_gym"] = None\n'
     (tmp_path / "sitecustomize.py").write_text(hidden)
@@ -26,3 +30,24 @@ def test_demo_needs_no_pybullet(tmp_path):
     assert (out / "learning_curves.png").stat().st_size > 10_000
     assert (out / "gold" / "policy" / "card.json").is_file()
     assert (out / "scratch" / "summary.json").is_file()
+
+
+def test_ctrl_c_stops_both_runs_at_a_checkpoint_and_the_same_command_goes_on(cache, tmp_path):
+    out = tmp_path / "demo"
+    command = ["demo", "--out", out, "--episodes", 2, "--updates", 5]
+    kept: dict = {}
+    for _ in range(2):
+        process = toy.handrail(*command, cache=cache, group=0)
+        while process.poll() is None and len(list(out.glob("scratch/episodes/*"))) <= len(kept):
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
+        errors = process.communicate(timeout=100)[1]
+
+        assert process.returncode == 130, errors
+        assert errors.endswith("handrail: stopped; the same command goes on where it was\n")
+        assert "Traceback" not in errors + (out / "scratch.log").read_text()
+        assert not (out / "scratch" / "summary.json").exists()
+        assert (out / "scratch" / "checkpoint" / "latest.json").is_file()
+        assert all(file.read_bytes() == content for file, content in kept.items())
+        kept = {file: file.read_bytes() for file in out.glob("scratch/episodes/*")}
+        assert kept

@@ -127,8 +127,11 @@ def compiled_once(directory: Path) -> Iterator[Path]:
         compilation_cache.reset_cache()
 
 
-def handrail(*arguments: object, cache: Path | None = None) -> subprocess.Popen:
-    """The command in a process of its own, as a user types it."""
+def handrail(
+    *arguments: object, cache: Path | None = None, group: int | None = None
+) -> subprocess.Popen:
+    """The command in a process of its own, as a user types it; ``group=0``: at the head of a
+    process group of its own."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     if cache is not None:
         environment |= {name.upper(): str(value) for name, value in _keep_compiled(cache).items()}
@@ -138,4 +141,5 @@ def handrail(*arguments: object, cache: Path | None = None) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        process_group=group,
     )

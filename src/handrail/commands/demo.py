@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from handrail import envs, jobs
 from handrail.commands._cli import parse
 from handrail.commands.demos import demos
 from handrail.data import sources
-from handrail.errors import HandrailError
+from handrail.errors import HandrailError, Stopped
 from handrail.evaluate import evaluate
 from handrail.jobs import method_of
 from handrail.methods import Method
@@ -22,7 +24,7 @@ from handrail.policy_files import load_policy
 from handrail.runs import Run
 from handrail.types import Draws, Step
 
-EPISODES = 20
+EPISODES = 50
 
 
 def main(argv: list[str]) -> None:
@@ -61,20 +63,11 @@ def demo(
         demos(task, data, episodes=episodes)
     elif len(sources.read(data)) != episodes:
         raise HandrailError(f"{data} has not {episodes} episodes; remove it, or give another --out")
-    scratch = _background(["iql", *alone], out / "scratch")
-    try:
+    with _beside(["iql", *alone], out / "scratch"):
         if (out / "gold" / "settings.toml").is_file():
             jobs.go_on(out / "gold")
         else:
             jobs.start(method)
-        if scratch is not None:
-            print("waiting for the run from scratch, which ran beside it ...", flush=True)
-            if scratch.wait() != 0:
-                raise HandrailError(f"the run from scratch failed: {out / 'scratch.log'} says why")
-    except BaseException:
-        if scratch is not None and scratch.poll() is None:
-            scratch.send_signal(signal.SIGINT)  # it writes a checkpoint and stops too
-        raise
     _compare(out, task)
     files = jobs.draw([out / "gold", out / "scratch"], out)
     print("\nfigures:", *files)
@@ -103,18 +96,37 @@ def _arguments(task: str, path: Path, steps: int, seed: int) -> list[str]:
     return [task, "--out", str(path), *settings]
 
 
-def _background(arguments: list[str], path: Path) -> subprocess.Popen | None:
-    """The run in a process of its own, unless it is complete."""
-    command = ["train", *arguments]
-    if (path / "settings.toml").is_file():
-        if Run.open(path).summary() is not None:
-            return None
-        command = ["resume", str(path)]
+@contextmanager
+def _beside(arguments: list[str], path: Path) -> Iterator[None]:
+    """``handrail train`` with ``arguments`` in a process of its own, unless its run is complete;
+    both are done when the block is left. What stops one makes the other write a checkpoint too.
+
+    Raises:
+        HandrailError: that run failed.
+        Stopped: Ctrl-C.
+    """
+    if (path / "summary.json").is_file():
+        yield
+        return
+    begun = (path / "settings.toml").is_file()
+    command = ["resume", str(path)] if begun else ["train", *arguments]
     path.parent.mkdir(parents=True, exist_ok=True)
     launch = [sys.executable, "-c", "import sys; from handrail.cli import main; sys.exit(main())"]
     with path.with_suffix(".log").open("a") as log:
         # Out of the terminal's reach: Ctrl-C is handed on, once.
-        return subprocess.Popen([*launch, *command], stdout=log, stderr=log, process_group=0)
+        process = subprocess.Popen([*launch, *command], stdout=log, stderr=log, process_group=0)
+    try:
+        yield
+        if process.poll() is None:
+            print("waiting for the run from scratch, which ran beside it ...", flush=True)
+        if process.wait() != 0:
+            raise HandrailError(f"the run from scratch failed: {path.with_suffix('.log')} says why")
+    except (KeyboardInterrupt, Stopped):
+        raise Stopped("stopped; the same command goes on where it was") from None
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait()
 
 
 def _compare(out: Path, task: str) -> None:
@@ -127,7 +139,7 @@ def _compare(out: Path, task: str) -> None:
         "GOLD student": out / "gold",
     }
     table = Table(title=f"{task}: {EPISODES} evaluation episodes", title_justify="left")
-    for column in ("", "return", "lowest", "cost", "over limit", "parameters", "ms/action"):
+    for column in ("", "return (95%)", "lowest", "cost", "over limit", "parameters", "ms/action"):
         table.add_column(column, justify="right" if column else "left")
     for label, path in policies.items():
         policy, spec = load_policy(path)
@@ -137,7 +149,7 @@ def _compare(out: Path, task: str) -> None:
         parameters = sum(array.size for array in policy.to_arrays()[0].values())
         table.add_row(
             label,
-            f"{found['return']['mean']:.1f}",
+            "{:.1f} ({:.1f} to {:.1f})".format(found["return"]["mean"], *found["return"]["ci95"]),
             f"{found['return']['min']:.1f}",
             f"{found['cost']['mean']:.1f}",
             f"{found['violation_rate']:.0%}",
