@@ -12,6 +12,7 @@ import pytest
 import toy
 from broken_off import assert_same, broken, through
 
+from handrail import envs
 from handrail.cli import main
 from handrail.combined import Handrail
 from handrail.data.replay import Replay
@@ -21,6 +22,7 @@ from handrail.fine_tuning import JSRL, PEX, SO2, WSRL, FromOffline, Relearn, War
 from handrail.guidance import GuidanceSettings
 from handrail.handover import Learnt
 from handrail.jobs import start
+from handrail.judge import VALIDATION_SEED
 from handrail.learners import bear_lagrangian, cloning, cpq
 from handrail.learners.bear_lagrangian import BEARSettings
 from handrail.learners.cloning import CloningSettings
@@ -31,7 +33,8 @@ from handrail.metrics_file import read_metrics
 from handrail.offline_methods import CPQ, HANDOVER, BEARLag
 from handrail.online import OnlineSettings
 from handrail.online_methods import SACLag
-from handrail.prealignment import PrealignmentSettings
+from handrail.prealignment import PrealignmentSettings, rank_correlations
+from handrail.rollout import play
 from handrail.runs import Run
 from handrail.storage import arrays_of
 from handrail.types import Spec
@@ -179,12 +182,27 @@ def test_marvel_begins_with_the_critics_that_were_aligned(data, offline, tmp_pat
     with Run.create(tmp_path / "run", method.settings()) as run:
         learnt = method.pretrain(run, _silent())
         aligned = method.prealign(run, _silent(), learnt)
-    found = json.loads((tmp_path / "run" / "prealigned" / "correlations.json").read_text())
-    assert set(found) == {"before", "after"}
+    found = read_metrics(tmp_path / "run" / "prealigned")
+    for name, critics in (("before", learnt), ("after", aligned)):
+        _assert_ranks(found, {"before": 0, "after": -1}[name], method, critics)
+    assert list(found["step"]) == [0, method.vpa.updates]
+    assert (tmp_path / "run" / "prealigned" / "rank_correlations.png").stat().st_size > 5_000
     before, after = (arrays_of(nets.networks) for nets in (learnt, aligned))
     moved = {name for name in before if (before[name] != after[name]).any()}
     assert not any(name.startswith(".actor") for name in moved)
     assert all(any(n.startswith(f".{part}") for n in moved) for part in ("critic", "cost_critic"))
+
+
+def _assert_ranks(found, row, method, learnt):
+    """That row of the metrics is of these critics."""
+    seeds = range(VALIDATION_SEED, VALIDATION_SEED + method.correlation_episodes)
+    played = list(play(learnt.policy.sampled(), [envs.make(toy.ENDS)], seeds))
+    expected = rank_correlations(
+        learnt.networks, played, learnt.normaliser, learnt.spec, method.sac.discount
+    )
+    assert expected
+    for name, value in expected.items():
+        assert found[name][row] == pytest.approx(value)
 
 
 def _silent():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -380,13 +381,14 @@ def test_a_table_has_the_rank_correlations_of_runs_that_have_both(tmp_path):
     with Run.create(tmp_path / "run", settings) as aligned:
         file = tmp_path / "ranks.csv"
         append_ranks(file, aligned, "Marvel")  # without pre-alignment
-        found = aligned.path / "prealigned" / "correlations.json"
-        found.parent.mkdir()
-        found.write_text(json.dumps({"after": {"q": 0.5, "qc": 0.5}}))  # its critics are new
-        append_ranks(file, aligned, "Marvel")
+        with Run.create(aligned.path / "prealigned", settings) as aligning:
+            aligning.log(500, {"rank/q": 0.5, "rank/qc": 0.5})
+        append_ranks(file, aligned, "Marvel")  # its critics are new
         assert not file.exists()
-        both = {"before": {"q": -0.25, "qc": None}, "after": {"q": 0.5, "qc": None}}
-        found.write_text(json.dumps(both))
+        shutil.rmtree(aligned.path / "prealigned")
+        with Run.create(aligned.path / "prealigned", settings) as aligning:
+            for step, rank in ((0, -0.25), (500, 0.75), (1000, 0.5)):
+                aligning.log(step, {"rank/q": rank})
         for _ in range(2):
             append_ranks(file, aligned, "Marvel")
     assert file.read_text().splitlines()[1:] == [f"{BALL},Marvel,3,-0.250,0.500,,"]

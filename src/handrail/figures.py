@@ -258,6 +258,29 @@ def reward_cost_plane(
     return figure
 
 
+def rank_correlations(run: Path, path: Path) -> Figure:
+    """How well critics rank what comes after a step, over the updates of their pre-alignment.
+
+    Args:
+        run: directory with ``rank/q`` and ``rank/qc`` among its metrics, or one of them.
+        path: of the file to write.
+    """
+    table = read_metrics(run)
+    with styled() as new:
+        figure = new((5.0, 3.6))
+        axes = figure.subplots()
+        for name, label, colour in (("q", "Q", BLUE), ("qc", "Q_c", VERMILLION)):
+            values = table.get(f"rank/{name}", np.empty(0))
+            if values.size:
+                axes.plot(table["step"], values, "o-", color=colour, lw=2, ms=4, label=label)
+        axes.axhline(0, color="#888888", lw=0.8, zorder=1)
+        axes.set(ylim=(-1.03, 1.03), xlabel="updates of the critics", ylabel="rank correlation")
+        if axes.get_legend_handles_labels()[0]:
+            figure.legend(loc="outside upper center", ncols=2)
+        save(figure, path)
+    return figure
+
+
 def data_set(
     returns: Float[np.ndarray, " E"],
     costs: Float[np.ndarray, " E"],

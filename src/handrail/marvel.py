@@ -11,11 +11,11 @@ docs/marvel.md says where paper and published code differ, and what is done here
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import jax
 
-from handrail import envs, prealignment
+from handrail import envs, figures, prealignment
+from handrail.data.episodes import Episode
 from handrail.data.replay import Replay
 from handrail.errors import HandrailError
 from handrail.fine_tuning import FromOffline
@@ -25,12 +25,12 @@ from handrail.learners import sac_lagrangian
 from handrail.offline import fit, sampler
 from handrail.offline_methods import HANDOVER
 from handrail.policies import Student
-from handrail.prealignment import PrealignmentSettings, rank_correlations
+from handrail.prealignment import PrealignmentSettings, PrealignmentState, rank_correlations
 from handrail.progress import Watcher
 from handrail.rollout import play
 from handrail.runs import Run
-from handrail.storage import json_bytes, write_file
 from handrail.training import block
+from handrail.types import Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,8 @@ class Marvel(FromOffline):
     reads_data = True
     vpa: PrealignmentSettings = field(default_factory=PrealignmentSettings)
     correlation_episodes: int = 10
-    """Episodes of the offline policy that the critics are compared with, before and after their
-    pre-alignment; 0: none. Nothing is learnt from them."""
+    """Episodes of the offline policy that the critics are compared with while they are pre-aligned;
+    0: none. Nothing is learnt from them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,7 +66,16 @@ class Marvel(FromOffline):
             data = self.demonstrations(run, watcher)
             replay = Replay.of(data, learnt.spec)
             learner = prealignment.learner(self.vpa, learnt.networks, self.sac.discount)
-            update = block(learner)
+            update, played = block(learner), self._played(learnt)
+
+            def correlations(done: int, state: PrealignmentState) -> Metrics:
+                if not played or (done == 0 and not learnt.critics):
+                    return {}
+                nets = prealignment.networks(state)
+                return rank_correlations(
+                    nets, played, learnt.normaliser, learnt.spec, self.sac.discount
+                )
+
             with Run.begin(path, {"method": "vpa", "task": self.task}) as aligning:
                 state = fit(
                     aligning,
@@ -78,23 +87,15 @@ class Marvel(FromOffline):
                     batch=self.vpa.batch,
                     seed=self.seed,
                     watcher=watcher,
+                    measure=correlations,
                 )
             aligned = replace(learnt, networks=prealignment.networks(state), critics=True)
-            if self.correlation_episodes:
-                self._compare(path, learnt, aligned)
+            if played:
+                figures.rank_correlations(path, path / "rank_correlations.png")
             aligned.save(path / HANDOVER)
         return Learnt.load(path / HANDOVER, self.task)
 
-    def _compare(self, path: Path, learnt: Learnt, aligned: Learnt) -> None:
-        """correlations.json: of Q and Q_c with what pi_0's episodes bring, before (where there were
-        critics) and after."""
+    def _played(self, learnt: Learnt) -> list[Episode]:
+        """What pi_0 does, acting by samples: the critics are compared with it."""
         seeds = range(VALIDATION_SEED, VALIDATION_SEED + self.correlation_episodes)
-        played = list(play(learnt.policy.sampled(), [envs.make(self.task)], seeds))
-        found = {
-            name: rank_correlations(
-                nets.networks, played, learnt.normaliser, learnt.spec, self.sac.discount
-            )
-            for name, nets in (("before", learnt), ("after", aligned))
-            if nets.critics
-        }
-        write_file(path / "correlations.json", json_bytes(found))
+        return list(play(learnt.policy.sampled(), [envs.make(self.task)], seeds))

@@ -43,6 +43,7 @@ def fit(
     seed: int,
     watcher: Watcher,
     checkpoint_every: int = 500,
+    measure: Callable[[int, Any], Metrics] = lambda done, state: {},
 ) -> Any:
     """Train ``state`` for ``updates`` updates, from the run's last checkpoint if it has one.
 
@@ -51,6 +52,8 @@ def fit(
         sample: ``(rng, (N, B)) -> batches``; the generator is a function of seed and progress, so
             a resumed fit is the same fit.
         checkpoint_every: updates between checkpoints and rows of metrics.
+        measure: ``(updates done, state) -> metrics`` for those rows; what it gives before the first
+            update is a row of its own.
 
     Raises:
         Stopped: the watcher asked for it; a checkpoint was written.
@@ -60,6 +63,8 @@ def fit(
     if loaded is not None:
         progress, state = loaded
         done = progress["step"]
+    elif first := measure(0, state):
+        run.log(0, first)
     watcher.begin(what, updates, "updates", done)
     row: Metrics = {}
     while done < updates:
@@ -68,7 +73,7 @@ def fit(
         state, metrics = update(state, batches)
         done += n
         if done % checkpoint_every == 0 or done == updates:
-            row = {name: float(value) for name, value in metrics.items()}
+            row = {name: float(value) for name, value in metrics.items()} | measure(done, state)
             run.log(done, row)
         stopping = watcher.stopping  # read once: Ctrl-C may come between save and raise
         if done % checkpoint_every == 0 or done == updates or stopping:

@@ -154,12 +154,12 @@ def rank_correlations(
     normaliser: Normaliser,
     spec: Spec,
     discount: float,
-) -> dict[str, float | None]:
+) -> Metrics:
     """Spearman's rank correlation of Q(s, a) and Q_c(s, a) with what came after, over the steps.
 
     What came after a step is the discounted sum over the next half of the horizon; so steps of the
     second half, which have fewer after them, are left out, and no correlation comes of the time
-    left alone. Of steps that all cost the same there is no correlation: None.
+    left alone. ``rank/q`` and ``rank/qc``, -1 to 1; of steps that all cost the same there is none.
 
     Args:
         episodes: of the policy whose values Q and Q_c are, acting by samples.
@@ -182,15 +182,14 @@ def rank_correlations(
             spec.to_unit(np.concatenate(actions)),
         )
     ]
-    found: dict[str, float | None] = {}
+    found: Metrics = {}
     for name, values, after in (
         ("q", nets.critic(*inputs).min(0), np.concatenate(returns)),
         ("qc", nets.cost_critic(*inputs).mean(0), np.concatenate(costs)),
     ):
-        found[name] = None
         if np.ptp(after) > 0 and np.ptp(values) > 0:
             rank: Any = spearmanr(np.asarray(values), after)
-            found[name] = float(rank.statistic)
+            found[f"rank/{name}"] = float(rank.statistic)
     return found
 
 

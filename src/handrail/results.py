@@ -7,11 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from handrail.data import dsrl
 from handrail.errors import HandrailError
 from handrail.metrics_file import read_metrics
 from handrail.runs import Run
-from handrail.storage import read_json, require_place
+from handrail.storage import require_place
 
 COLUMNS = (
     "task",
@@ -122,9 +124,9 @@ def append_ranks(file: Path, run: Run, label: str) -> None:
     Raises:
         HandrailError: the file is a table of another form.
     """
-    found = run.path / "prealigned" / "correlations.json"
-    ranks = read_json(found) if found.is_file() else {}
-    if not {"before", "after"} <= set(ranks):
+    aligned = run.path / "prealigned"
+    table = read_metrics(aligned) if aligned.is_dir() else {}
+    if not table or table["step"][0] != 0:
         return
     row = {
         "task": run.settings["task"],
@@ -132,9 +134,9 @@ def append_ranks(file: Path, run: Run, label: str) -> None:
         "seed": str(run.settings["seed"]),
     }
     for critic in ("q", "qc"):
-        for when in ("before", "after"):
-            rank = ranks[when][critic]
-            row[f"{critic}_{when}"] = "" if rank is None else f"{rank:.3f}"
+        ranks = table.get(f"rank/{critic}", np.full(1, np.nan))
+        for when, rank in (("before", ranks[0]), ("after", ranks[-1])):
+            row[f"{critic}_{when}"] = "" if np.isnan(rank) else f"{rank:.3f}"
     _replace(file, RANK_COLUMNS, ("task", "method", "seed"), [row])
 
 

@@ -139,7 +139,8 @@ def _compare(out: Path, task: str) -> None:
         "GOLD student": out / "gold",
     }
     table = Table(title=f"{task}: {EPISODES} evaluation episodes", title_justify="left")
-    for column in ("", "return (95%)", "lowest", "cost", "over limit", "parameters", "ms/action"):
+    columns = ("", "return (95%)", "lowest", "cost", "over\nlimit", "weights", "ms per\naction")
+    for column in columns:
         table.add_column(column, justify="right" if column else "left")
     for label, path in policies.items():
         policy, spec = load_policy(path)
@@ -149,11 +150,11 @@ def _compare(out: Path, task: str) -> None:
         parameters = sum(array.size for array in policy.to_arrays()[0].values())
         table.add_row(
             label,
-            "{:.1f} ({:.1f} to {:.1f})".format(found["return"]["mean"], *found["return"]["ci95"]),
+            "{:.1f} [{:.1f}, {:.1f}]".format(found["return"]["mean"], *found["return"]["ci95"]),
             f"{found['return']['min']:.1f}",
             f"{found['cost']['mean']:.1f}",
             f"{found['violation_rate']:.0%}",
-            f"{parameters:,}",
+            f"{parameters / 1000:.0f}k",
             f"{1e3 * _latency(policy, spec.observation_size, spec.action_size):.3f}",
         )
     Console().print(table)
