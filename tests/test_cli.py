@@ -17,6 +17,7 @@ import toy
 
 from handrail import cli, envs
 from handrail.data import sources
+from handrail.jobs import METHODS
 from handrail.metrics_file import read_metrics
 from handrail.networks import Actor
 from handrail.policies import MLPPolicy
@@ -111,6 +112,25 @@ def test_help_answers_without_the_heavy_imports():
     assert imported == "[]"
     assert help_[0] == "usage: handrail COMMAND ..."
     assert all(any(line.startswith(f"  {name} ") for line in help_) for name in cli.COMMANDS)
+
+
+TYPED = [name for name in cli.COMMANDS if name not in ("train", "data")]
+TYPED += [f"train {name}" for name in METHODS if name != "expert"]
+TYPED += ["data check", "data convert", "data download"]
+
+
+@pytest.mark.parametrize("command", TYPED)
+def test_every_command_speaks_to_machines(command, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([*command.split(), "--help"])
+    assert "--json" in capsys.readouterr().out
+
+
+def test_a_preset_is_named_where_there_is_one(capsys):
+    for method, named in (("cvpo", True), ("iql", False)):
+        with pytest.raises(SystemExit):
+            cli.main(["train", method, "--help"])
+        assert ("`--preset NAME`" in capsys.readouterr().out) == named
 
 
 @pytest.mark.parametrize("command", ["train gold", "table", "data check", "dataset"])
@@ -293,6 +313,21 @@ def test_a_run_has_all_that_is_promised(trained):
         summary = json.loads((path / "summary.json").read_text())
         assert summary["env_steps"] == (240 if "episodes" in want else 0)
         assert summary["validation"]["cost_limit"] == (3.5 if name == "gold" else 25)
+
+
+def test_a_run_sums_itself_up_for_machines(trained, demos, handrail, tmp_path):
+    path = tmp_path / "run"
+    short = ["--hidden", 8, "--updates", 5, "--batch", 8]
+    code, out, errors = handrail(
+        "train", "bc", toy.TOY, "--json", "--demos", demos, "--out", path, *short
+    )
+    assert code == 0, errors
+    (line,) = out.splitlines()
+    assert json.loads(line) == {
+        "run": str(path), **json.loads((path / "summary.json").read_text())
+    }  # fmt: skip
+    assert handrail("resume", path, "--json")[:2] == (0, out)
+    assert handrail("resume", path)[:2] == (0, "")
 
 
 def test_a_run_is_never_overwritten(trained, mistake):
@@ -587,6 +622,10 @@ def test_a_set_converted_there_and_back_is_the_same(demos, handrail, mistake, tm
     )
     assert (code, out) == (0, f"{there}: 6 episodes, 120 steps (minari)\n")
     assert handrail("data", "convert", there, "--out", back)[0] == 0
+    again = handrail("data", "convert", there, "--out", tmp_path / "third.hdf5", "--json")[1]
+    assert json.loads(again) == {
+        "file": str(tmp_path / "third.hdf5"), "format": "dsrl", "episodes": 6, "steps": 120
+    }  # fmt: skip
     first, second = sources.read(demos), sources.read(back)
     assert second.task == first.task
     for left, right in zip(first, second, strict=True):
@@ -613,6 +652,8 @@ def test_figures_of_runs_of_one_task(trained, half, handrail, mistake, tmp_path)
     files = [Path(line) for line in printed.splitlines()]
     assert [file.name for file in files] == ["reward_cost_plane.png", "learning_curves.png"]
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in files)
+    again = json.loads(handrail("figures", *runs, "--out", out, "--json")[1])
+    assert again == {"files": printed.splitlines()}
     assert "is not complete" in mistake("figures", *runs, half, "--out", out)
 
 
@@ -625,6 +666,11 @@ def test_a_policy_plays_demonstrations(trained, handrail, mistake, tmp_path):
     played = sources.read(out)
     assert (len(played), played.task) == (12, toy.ENDS)
     assert len({len(episode) for episode in played}) > 3
+    told = handrail(*command[:-1], tmp_path / "again.hdf5", "--json")[1]
+    costs = [episode.cost for episode in played]
+    assert json.loads(told)["cost"] == pytest.approx(
+        {"mean": np.mean(costs), "min": min(costs), "max": max(costs)}
+    )
     assert "exists already" in mistake(*command)
     seeds = ("--out", tmp_path / "y", "--seed", -1)
     assert "the seed is -1" in mistake(*command[:-2], *seeds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import jax
@@ -87,6 +88,15 @@ def test_the_command_chooses_keeps_plays_and_draws(run, tmp_path, capsys):
     assert sorted(np.round(drifts, 2))[::2] == [np.float32(-0.4), np.float32(0.4)]
     assert len(drifts) == 3
     assert "9 episodes of 3 policies" in capsys.readouterr().out
+    third = tmp_path / "third.hdf5"
+    assert main([*asked, "--out", str(third), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    returns = [episode.return_ for episode in found]
+    assert told["return"] == pytest.approx(
+        {"mean": np.mean(returns), "min": min(returns), "max": max(returns)}
+    )
+    assert (told["file"], told["episodes"], told["policies"]) == (str(third), 9, 3)
+    assert told["within_limit"] == np.mean([episode.cost <= 25 for episode in found])
     assert main([*asked, "--out", str(file)]) == 2
     assert "exists already" in capsys.readouterr().err
     assert main(["dataset", toy.TOY]) == 2

@@ -1,5 +1,6 @@
 """``handrail demo`` as a user types it."""
 
+import json
 import os
 import signal
 import subprocess
@@ -26,6 +27,15 @@ def test_small_demo_needs_no_pybullet(tmp_path):
     assert done.returncode == 0, done.stderr
     for row in ("guide (DT)", "from scratch", "GOLD student"):
         assert row in done.stdout
+    again = subprocess.run(
+        [*command, "--json"], env=environment, capture_output=True, text=True, check=True
+    )
+    found = json.loads(again.stdout)
+    assert [one["method"] for one in found["policies"]] == [
+        "guide (DT)", "from scratch", "GOLD student"
+    ]  # fmt: skip
+    assert all(one["episodes"] == 50 for one in found["policies"])
+    assert found["policies"][2]["weights"] < found["policies"][0]["weights"]
     assert (out / "reward_cost_plane.png").stat().st_size > 10_000
     assert (out / "learning_curves.png").stat().st_size > 10_000
     assert (out / "gold" / "policy" / "card.json").is_file()

@@ -18,17 +18,18 @@ from handrail.combined import Handrail
 from handrail.data.replay import Replay
 from handrail.data.windows import Normaliser
 from handrail.errors import HandrailError
-from handrail.fine_tuning import JSRL, PEX, SO2, WSRL, FromOffline, Relearn, WarmStart
+from handrail.fine_tuning import JSRL, PEX, SO2, WSRL, ByEither, FromOffline, Relearn, WarmStart
 from handrail.guidance import GuidanceSettings
 from handrail.handover import Learnt
 from handrail.jobs import start
 from handrail.judge import VALIDATION_SEED
-from handrail.learners import bear_lagrangian, cloning, cpq
+from handrail.learners import bear_lagrangian, cloning, cpq, cvpo
 from handrail.learners.bear_lagrangian import BEARSettings
 from handrail.learners.cloning import CloningSettings
 from handrail.learners.cpq import CPQSettings
+from handrail.learners.cvpo import CVPOSettings
 from handrail.learners.sac_lagrangian import SACLagrangianSettings
-from handrail.marvel import Marvel
+from handrail.marvel import Marvel, PreAligned
 from handrail.metrics_file import read_metrics
 from handrail.offline_methods import CPQ, HANDOVER, BEARLag
 from handrail.online import OnlineSettings
@@ -46,6 +47,8 @@ CLONE_SMALL = CloningSettings(hidden=(8,), updates=120, batch=8)
 LOOP = OnlineSettings(
     steps=240, environments=3, block=24, batch=8, start=50, evaluate_every=72, evaluate_episodes=2
 )
+CVPO_SMALL = CVPOSettings(hidden=(8,), actions=4, m_steps=2)
+BY_CVPO = {"backbone": "cvpo"}
 VPA = PrealignmentSettings(updates=120, batch=8)
 SPEC = Spec(toy.ENDS, 3, 1, (-2.0,), (2.0,), toy.HORIZON, 25.0)
 
@@ -68,8 +71,9 @@ def offline(tmp_path_factory, data) -> Path:
 
 def made(cls: type[FromOffline], data: Path, **changes) -> FromOffline:
     settings = {"task": toy.ENDS, "seed": 3, "demos": data, "sac": SAC, "online": LOOP}
+    settings |= {"cvpo": CVPO_SMALL} if issubclass(cls, ByEither) else {}
     settings |= {"cpq": CPQ_SMALL, "bear": BEAR_SMALL, "clone": CLONE_SMALL, "cost_limit": 1.0}
-    if issubclass(cls, Marvel):
+    if issubclass(cls, PreAligned):
         settings |= {"vpa": VPA, "correlation_episodes": 2}
     if cls is SO2:
         settings["sac"] = replace(SAC, target_noise=0.1, critic_steps=2)
@@ -81,6 +85,7 @@ def made(cls: type[FromOffline], data: Path, **changes) -> FromOffline:
 METHODS = {
     "marvel": lambda data: made(Marvel, data),
     "marvel, bear-lag": lambda data: made(Marvel, data, offline="bear-lag", multiplier="pid"),
+    "marvel, cvpo": lambda data: made(Marvel, data, backbone="cvpo"),
     "warm-start": lambda data: made(WarmStart, data),
     "relearn": lambda data: made(Relearn, data),
     "wsrl": lambda data: made(WSRL, data, online=replace(LOOP, start=100)),
@@ -159,21 +164,27 @@ def _kept(method: FromOffline, learnt: Learnt, tmp_path: Path, monkeypatch) -> t
 
 
 @pytest.mark.parametrize(
-    ("cls", "actor", "critic"),
+    ("cls", "changes", "actor", "critic"),
     [
-        (WarmStart, True, True),
-        (WSRL, True, True),
-        (SO2, True, True),
-        (Relearn, True, False),
-        (PEX, False, True),
-        (JSRL, False, False),
-        (Marvel, True, False),  # its critics are pre-aligned
-        (Handrail, True, False),
+        (WarmStart, {}, True, True),
+        (WarmStart, BY_CVPO, True, True),
+        (WSRL, {}, True, True),
+        (SO2, {}, True, True),
+        (Relearn, {}, True, False),
+        (Relearn, BY_CVPO, True, False),
+        (PEX, {}, False, True),
+        (JSRL, {}, False, False),
+        (JSRL, BY_CVPO, False, False),
+        (Marvel, {}, True, False),  # its critics are pre-aligned
+        (Marvel, BY_CVPO, True, False),
+        (Handrail, {}, True, False),
     ],
 )
-def test_what_each_method_goes_on_from(cls, actor, critic, data, offline, tmp_path, monkeypatch):
+def test_what_each_method_goes_on_from(
+    cls, changes, actor, critic, data, offline, tmp_path, monkeypatch
+):
     learnt = Learnt.load(offline / HANDOVER, toy.ENDS)
-    method = made(cls, data, offline=str(offline))
+    method = made(cls, data, offline=str(offline), **changes)
     assert _kept(method, learnt, tmp_path, monkeypatch) == (actor, critic)
 
 
@@ -209,6 +220,26 @@ def _silent():
     from handrail.progress import Watcher
 
     return Watcher()
+
+
+def test_cvpo_goes_on_with_the_values_learnt_offline(offline):
+    """Policy, old policy, critics and targets are theirs; duals and optimisers are new."""
+    learnt = Learnt.load(offline / HANDOVER, toy.ENDS)
+    learner = cvpo.learner(CVPO_SMALL, SPEC, 1.0, learnt.networks)
+    state = learner.init(jax.random.key(0), SPEC)
+    fresh = cvpo.learner(CVPO_SMALL, SPEC, 1.0).init(jax.random.key(0), SPEC)
+    theirs = learnt.networks
+    for ours, kept in (
+        (state.actor.net, theirs.actor), (state.old, theirs.actor),
+        (state.critic.net, theirs.critic), (state.target, theirs.target),
+        (state.cost_critic.net, theirs.cost_critic), (state.cost_target, theirs.cost_target),
+    ):  # fmt: skip
+        for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(kept), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert (float(state.dual.eta), int(state.updates)) == (float(fresh.dual.eta), 0)
+    larger = replace(CVPO_SMALL, hidden=(4,))
+    with pytest.raises(HandrailError, match="the actor learnt offline has arrays of"):
+        cvpo.from_offline(larger, jax.random.key(0), SPEC, theirs)
 
 
 def test_wsrl_learns_nothing_until_the_offline_policy_has_acted(data, offline, tmp_path):
@@ -254,6 +285,10 @@ def test_refusals(data, offline, tmp_path):
             made(PEX, data, sac=other_hidden, offline=str(offline)),
             "online learner of 4; give --hidden 8",
         ),
+        (
+            made(Marvel, data, **BY_CVPO, cvpo=replace(CVPO_SMALL, hidden=(4,))),
+            "online learner of 4; give --cvpo.hidden 8",
+        ),
         (CPQ(task=toy.TOY), f"no policies are shipped that play a data set of {toy.TOY}"),
         (BEARLag(task=toy.TOY, demos=data), f"demonstrations of {toy.ENDS}, not of {toy.TOY}"),
     ):
@@ -262,6 +297,8 @@ def test_refusals(data, offline, tmp_path):
         assert not (tmp_path / "run").exists()
     with pytest.raises(HandrailError, match="the temperature is 0; it must be above 0"):
         made(PEX, data, temperature=0.0)
+    with pytest.raises(HandrailError, match="backbone must be sac-lag or cvpo, not 'iql'"):
+        made(Marvel, data, backbone="iql")
     with pytest.raises(HandrailError, match="fade_in is -1; it must be 0 or more"):
         SACLag(task=toy.ENDS, fade_in=-1)
     with pytest.raises(HandrailError, match="critic_steps is 9, a batch has 8 rows"):

@@ -428,6 +428,8 @@ def test_the_command_as_a_user_types_it(results_file, curves_file, tmp_path, mon
         assert capfd.readouterr() == (f"{out}\n", "")
         return Path(out).read_text()
 
+    assert cli.main(["results", "gold.csv", "--out", "docs/results.md", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == {"page": "docs/results.md"}
     first = typed("docs/results.md", "--curves", "curves.csv")
     shown = [Path("docs") / found for found in re.findall(r"!\[.+\]\((.+)\)", first)]
     assert [file.name for file in shown] == ["results-planes.png", "results-curves.png"]

@@ -542,6 +542,15 @@ def test_a_table_is_made_killed_and_made_on(definition, tmp_path):
     found = [float(r["return"]) for r in curve]
     np.testing.assert_allclose(found, metrics["eval/return"], atol=0.005)
 
+    process = _table(definition, out, "--status", "--json")
+    told, errors = process.communicate()
+    assert errors == ""
+    cells = json.loads(told)["cells"]
+    assert {(cell["method"], cell["complete"]) for cell in cells} == {(m, True) for m in rows}
+    board, errors = _table(definition, tmp_path / "empty", "--status").communicate()
+    assert "0 of 3 cells are complete" in board
+    assert errors == ""
+
     # On another machine, where the results have come along and no run has.
     process = _table(definition, tmp_path / "new", "--results", str(out / "results.csv"))
     _, errors = process.communicate()

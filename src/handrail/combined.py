@@ -25,7 +25,7 @@ from handrail.guidance import Guidance, GuidanceSettings
 from handrail.handover import Learnt
 from handrail.learners import sac_lagrangian
 from handrail.learners.leash import Leash
-from handrail.marvel import Marvel
+from handrail.marvel import PreAligned
 from handrail.networks import ActorCritics
 from handrail.online import OnlineSettings, require_share
 from handrail.policies import Student
@@ -36,7 +36,7 @@ from handrail.types import Policy
 
 
 @dataclass(frozen=True, kw_only=True)
-class Handrail(Marvel):
+class Handrail(PreAligned):
     """GOLD and Marvel joined: a guide, aligned critics, a leash, an adaptive multiplier."""
 
     name = "handrail"

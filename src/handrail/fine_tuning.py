@@ -1,8 +1,8 @@
 """From an offline policy to an online one: what all such methods share, and those that Marvel is
 compared with.
 
-Each learns offline first (``FromOffline.pretrain``), then goes on online by SAC-Lagrangian; they
-differ in what they keep and in who acts.
+Each learns offline first (``FromOffline.pretrain``), then goes on online by SAC-Lagrangian, or by
+CVPO where that can be; they differ in what they keep and in who acts.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from handrail.data.episodes import Episodes
 from handrail.errors import HandrailError
 from handrail.guidance import Guidance, GuidanceSettings
 from handrail.handover import Learnt
-from handrail.learners import bear_lagrangian, cloning, cpq, sac_lagrangian
+from handrail.learners import bear_lagrangian, cloning, cpq, cvpo, sac_lagrangian
+from handrail.learners.cvpo import CVPOSettings
 from handrail.learners.sac_lagrangian import SACLagrangianSettings
 from handrail.methods import FromDemonstrations
+from handrail.multipliers import Controller, Unshaped
+from handrail.networks import ActorCritics
 from handrail.offline_methods import CPQ, HANDOVER, BEARLag, Clone, FromDataSet
 from handrail.online import Online, OnlineSettings
 from handrail.online_methods import ShapedOnline
@@ -36,7 +39,7 @@ _LEARNERS = {method.name: method for method in (CPQ, BEARLag, Clone)}
 
 @dataclass(frozen=True, kw_only=True)
 class FromOffline(ShapedOnline, FromDataSet):
-    """A method that learns a policy offline, then goes on from it online by SAC-Lagrangian."""
+    """A method that learns a policy offline, then goes on from it online."""
 
     shown: ClassVar[str]
     """In tables and figures."""
@@ -109,11 +112,12 @@ class FromOffline(ShapedOnline, FromDataSet):
             self.online.check()
         if self.offline not in _LEARNERS:
             self._learnt(Path(self.offline))
-        if self.keeps and (hidden := self._hidden()) != self.sac.hidden:
-            theirs, ours = (" ".join(map(str, units)) for units in (hidden, self.sac.hidden))
+        option, asked = self.hidden()
+        if self.keeps and (hidden := self._hidden()) != asked:
+            theirs, ours = (" ".join(map(str, units)) for units in (hidden, asked))
             raise HandrailError(
                 f"what is learnt offline has hidden layers of {theirs}, the online learner of "
-                f"{ours}; give --hidden {theirs}"
+                f"{ours}; give {option} {theirs}"
             )
         if self.keeps_critics and not self._has_critics():
             raise HandrailError(
@@ -160,6 +164,25 @@ class FromOffline(ShapedOnline, FromDataSet):
                 method.complete(fitting, watcher)
         return self._learnt(path)
 
+    def learner(
+        self, offline: ActorCritics | None, *, actor: bool = True, critics: bool = True
+    ) -> Learner:
+        """The online learner, from scratch or from what of these networks it is to keep."""
+        return sac_lagrangian.learner(self.sac, offline, actor=actor, critics=critics)
+
+    def hidden(self) -> tuple[str, tuple[int, ...]]:
+        """Of the online learner: the option that sets its hidden layers, and their units."""
+        return "--hidden", self.sac.hidden
+
+    @property
+    def discount(self) -> float:
+        """Of the online learner."""
+        return self.sac.discount
+
+    def holds(self, fade_in: float) -> Controller:
+        """What holds the cost limit, beside the learner; in full force after ``fade_in`` steps."""
+        return self.controller(limit=self.limit(), fade_in=fade_in)
+
     def finetune(
         self,
         run: Run,
@@ -181,7 +204,7 @@ class FromOffline(ShapedOnline, FromDataSet):
             self.loop(),
             make_env=lambda: envs.make(self.task),
             behaviour=behaviour or Alone(0, self.spec().action_size),
-            controller=self.controller(limit=self.limit(), fade_in=fade_in),
+            controller=self.holds(fade_in),
             seed=self.seed,
             demonstrations=demonstrations,
             demonstration_share=demonstration_share,
@@ -196,7 +219,51 @@ _SETTINGS = {"cpq": "cpq", "bear-lag": "bear", "clone": "clone"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class WarmStart(FromOffline):
+class ByEither(FromOffline):
+    """A method that goes on online by SAC-Lagrangian or by CVPO."""
+
+    backbone: str = "sac-lag"
+    """What learns online: sac-lag (Marvel's), or cvpo, which holds the cost limit itself."""
+    cvpo: CVPOSettings = field(default_factory=CVPOSettings)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.backbone not in ("sac-lag", "cvpo"):
+            raise HandrailError(f"backbone must be sac-lag or cvpo, not {self.backbone!r}")
+
+    @property
+    def label(self) -> str:
+        return f"{self.shown} (CVPO)" if self._cvpo else self.shown
+
+    @property
+    def _cvpo(self) -> bool:
+        return self.backbone == "cvpo"
+
+    def unread(self) -> set[str]:
+        other = {"sac", "multiplier", "pid", "cost_weight"} if self._cvpo else {"cvpo"}
+        return super().unread() | other
+
+    def learner(
+        self, offline: ActorCritics | None, *, actor: bool = True, critics: bool = True
+    ) -> Learner:
+        if not self._cvpo:
+            return super().learner(offline, actor=actor, critics=critics)
+        spec, limit = self.spec(), self.limit()
+        return cvpo.learner(self.cvpo, spec, limit, offline, actor=actor, critics=critics)
+
+    def hidden(self) -> tuple[str, tuple[int, ...]]:
+        return ("--cvpo.hidden", self.cvpo.hidden) if self._cvpo else super().hidden()
+
+    @property
+    def discount(self) -> float:
+        return self.cvpo.discount if self._cvpo else super().discount
+
+    def holds(self, fade_in: float) -> Controller:
+        return Unshaped(self.limit()) if self._cvpo else super().holds(fade_in)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmStart(ByEither):
     """Fine-tune what was learnt offline as it is: policy and critics."""
 
     name = "warm-start"
@@ -204,7 +271,7 @@ class WarmStart(FromOffline):
 
     def train(self, run: Run, watcher: Watcher) -> Student:
         learnt = self.pretrain(run, watcher)
-        learner = sac_lagrangian.learner(self.sac, learnt.networks, critics=self.keeps_critics)
+        learner = self.learner(learnt.networks, critics=self.keeps_critics)
         return self.finetune(run, watcher, learnt, learner)
 
 
@@ -249,15 +316,14 @@ class SO2(FromOffline):
 
     def train(self, run: Run, watcher: Watcher) -> Student:
         learnt = self.pretrain(run, watcher)
-        learner = sac_lagrangian.learner(self.sac, learnt.networks)
-        return self.finetune(run, watcher, learnt, learner)
+        return self.finetune(run, watcher, learnt, self.learner(learnt.networks))
 
     def loop(self) -> OnlineSettings:
         return replace(self.online, batch=self.online.batch * self.sac.critic_steps)
 
 
 @dataclass(frozen=True, kw_only=True)
-class JSRL(FromOffline):
+class JSRL(ByEither):
     """Jump-start RL: the offline policy acts first in an episode, ever more briefly.
 
     The student begins untrained (Uchendu et al. 2023, arXiv 2204.02372).
@@ -273,7 +339,7 @@ class JSRL(FromOffline):
         guidance = Guidance.of(
             learnt.policy, self.guidance, horizon=self.spec().horizon, steps=self.online.steps
         )
-        return self.finetune(run, watcher, learnt, sac_lagrangian.learner(self.sac), guidance)
+        return self.finetune(run, watcher, learnt, self.learner(None), guidance)
 
 
 @dataclass(frozen=True, kw_only=True)

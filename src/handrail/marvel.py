@@ -1,10 +1,11 @@
 """Marvel (Chen, Wei, Deng, Lin: arXiv 2412.04426), whole: pre-train, pre-align, fine-tune.
 
-    1  from a data set a policy pi_0 and its critics, by offline safe RL   ``Marvel.pretrain``
-    2  make both critics the values of pi_0 (VPA)                           ``Marvel.prealign``
-    3  fine-tune by SAC-Lagrangian, lambda by an adaptive PID               ``Marvel.finetune``
+    1  from a data set a policy pi_0 and its critics, by offline safe RL   ``FromOffline.pretrain``
+    2  make both critics the values of pi_0 (VPA)                          ``PreAligned.prealign``
+    3  fine-tune by SAC-Lagrangian, lambda by an adaptive PID              ``FromOffline.finetune``
 
-Any offline learner goes with the online one: what passes between them is ``handover.Learnt``.
+Any offline learner goes with any online one (SAC-Lagrangian, CVPO): what passes between them is
+``handover.Learnt``.
 docs/marvel.md says where paper and published code differ, and what is done here.
 """
 
@@ -18,10 +19,9 @@ from handrail import envs, figures, prealignment
 from handrail.data.episodes import Episode
 from handrail.data.replay import Replay
 from handrail.errors import HandrailError
-from handrail.fine_tuning import FromOffline
+from handrail.fine_tuning import ByEither, FromOffline
 from handrail.handover import Learnt
 from handrail.judge import VALIDATION_SEED
-from handrail.learners import sac_lagrangian
 from handrail.offline import fit, sampler
 from handrail.offline_methods import HANDOVER
 from handrail.policies import Student
@@ -34,11 +34,9 @@ from handrail.types import Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
-class Marvel(FromOffline):
-    """Offline safe RL, value pre-alignment, fine-tuning with an adaptive multiplier."""
+class PreAligned(FromOffline):
+    """A method that makes both critics the values of the offline policy, before it goes online."""
 
-    name = "marvel"
-    shown = "Marvel"
     keeps_critics = False  # they are aligned first
     reads_data = True
     vpa: PrealignmentSettings = field(default_factory=PrealignmentSettings)
@@ -53,19 +51,13 @@ class Marvel(FromOffline):
                 f"correlation_episodes is {self.correlation_episodes}; it must be 0 or more"
             )
 
-    def train(self, run: Run, watcher: Watcher) -> Student:
-        learnt = self.pretrain(run, watcher)
-        aligned = self.prealign(run, watcher, learnt)
-        learner = sac_lagrangian.learner(self.sac, aligned.networks)
-        return self.finetune(run, watcher, aligned, learner)
-
     def prealign(self, run: Run, watcher: Watcher, learnt: Learnt) -> Learnt:
         """In a run of its own inside this one."""
         path = run.path / "prealigned"
         if not Learnt.saved(path / HANDOVER):
             data = self.demonstrations(run, watcher)
             replay = Replay.of(data, learnt.spec)
-            learner = prealignment.learner(self.vpa, learnt.networks, self.sac.discount)
+            learner = prealignment.learner(self.vpa, learnt.networks, self.discount)
             update, played = block(learner), self._played(learnt)
 
             def correlations(done: int, state: PrealignmentState) -> Metrics:
@@ -73,7 +65,7 @@ class Marvel(FromOffline):
                     return {}
                 nets = prealignment.networks(state)
                 return rank_correlations(
-                    nets, played, learnt.normaliser, learnt.spec, self.sac.discount
+                    nets, played, learnt.normaliser, learnt.spec, self.discount
                 )
 
             with Run.begin(path, {"method": "vpa", "task": self.task}) as aligning:
@@ -99,3 +91,16 @@ class Marvel(FromOffline):
         """What pi_0 does, acting by samples: the critics are compared with it."""
         seeds = range(VALIDATION_SEED, VALIDATION_SEED + self.correlation_episodes)
         return list(play(learnt.policy.sampled(), [envs.make(self.task)], seeds))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marvel(ByEither, PreAligned):
+    """Offline safe RL, value pre-alignment, fine-tuning with an adaptive multiplier."""
+
+    name = "marvel"
+    shown = "Marvel"
+
+    def train(self, run: Run, watcher: Watcher) -> Student:
+        learnt = self.pretrain(run, watcher)  # 1
+        aligned = self.prealign(run, watcher, learnt)  # 2
+        return self.finetune(run, watcher, aligned, self.learner(aligned.networks))  # 3

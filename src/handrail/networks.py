@@ -7,12 +7,15 @@ one matrix product each, because XLA's CPU backend runs batched products slower 
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
+
+from handrail.errors import HandrailError
 
 LOG_STD_RANGE = (-5.0, 2.0)
 
@@ -204,6 +207,43 @@ class ActorCritics(eqx.Module):
             cost_critic=cost_critic,
             cost_target=jax.tree.map(jnp.copy, cost_critic),
         )
+
+    def going_on(
+        self,
+        observation_size: int,
+        action_size: int,
+        hidden: tuple[int, ...],
+        *,
+        actor: bool,
+        critics: bool,
+        key: PRNGKeyArray,
+    ) -> ActorCritics:
+        """Networks for an online learner of these sizes: copies of the policy (where ``actor``) and
+        of both critics with their targets (where ``critics``), new ones in place of the others.
+
+        Raises:
+            HandrailError: these here have other sizes, or the policy is not squashed.
+        """
+        o, a = observation_size, action_size
+        new = ActorCritics.new(o, a, hidden, layer_norm=self.layer_norm, key=key)
+        for field in fields(new):
+            ours, theirs = (
+                [leaf.shape for leaf in jax.tree.leaves(getattr(nets, field.name))]
+                for nets in (new, self)
+            )
+            if ours != theirs:
+                what = field.name.replace("_", " ")
+                raise HandrailError(
+                    f"the {what} learnt offline has arrays of {theirs}, the online learner asks "
+                    f"for {ours}; give both the same `hidden`"
+                )
+        if jax.tree.structure(new) != jax.tree.structure(self):
+            raise HandrailError(
+                "the policy learnt offline is not a squashed Gaussian; learn it anew"
+            )
+        kept = self if critics else new
+        kept = eqx.tree_at(lambda nets: nets.actor, kept, self.actor if actor else new.actor)
+        return jax.tree.map(jnp.array, kept)  # copies: a learner's state is donated
 
 
 def normal_log_density(noise: Float[Array, "B A"], std: Float[Array, "B A"]) -> Float[Array, " B"]:

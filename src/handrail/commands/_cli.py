@@ -26,8 +26,10 @@ def parse(
     argv: list[str],
     command: str,
     defaults: dict[str, Any] | None = None,
+    note: str = "",
 ) -> Any:
-    """Call ``target`` with the arguments; ``defaults`` stand in for a dataclass's own.
+    """Call ``target`` with the arguments; ``defaults`` stand in for a dataclass's own, ``note`` is
+    the last line of its help.
 
     Raises:
         HandrailError: one is unknown, missing or malformed.
@@ -50,7 +52,7 @@ def parse(
             made = tyro.cli(asked, args=argv, prog=f"handrail {command}", **given)
     except SystemExit as end:
         if not end.code:
-            print(_wrapped(help_.getvalue()), end="")
+            print(_wrapped(help_.getvalue()) + note, end="")
             raise
         raise HandrailError(_in_a_line(complaint.getvalue(), command)) from None
     return made() if asked is later else made
@@ -109,11 +111,20 @@ def _in_a_line(box: str, command: str) -> str:
     return f"{said.rstrip('.')}; {hint}`handrail {command} --help` lists the options"
 
 
-def show(value: dict[str, Any], table: Any, *, as_json: bool) -> None:
-    """One JSON object on a line, or something a person likes to read."""
+def take_flag(argv: list[str], flag: str) -> bool:
+    """Takes a flag out of the arguments of what has no such setting; whether it was there."""
+    asked = flag in argv
+    argv[:] = [word for word in argv if word != flag]
+    return asked
+
+
+def show(value: dict[str, Any], text: Any, *, as_json: bool) -> None:
+    """One JSON object on a line, or what a person likes to read: text, or a table of rich's."""
     if as_json:
         print(json.dumps(value))
+    elif isinstance(text, str):
+        print(text)
     else:
         from rich.console import Console
 
-        Console().print(table)
+        Console().print(text)

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from handrail import envs
-from handrail.commands._cli import parse
+from handrail.commands._cli import parse, show
 from handrail.data import dsrl, hub, sources
 from handrail.errors import HandrailError
 from handrail.progress import Console
@@ -67,6 +67,7 @@ def convert(
     out: Path,
     format: Literal["dsrl", "minari"] = "dsrl",
     task: str | None = None,
+    json: bool = False,
 ) -> None:
     """Read a data set and write it in another format.
 
@@ -76,6 +77,7 @@ def convert(
         format: dsrl is one HDF5 file, minari a directory.
         task: the task whose action box Minari is told; by default the one that the set names.
             Without either, no bounds.
+        json: one JSON object on standard output instead of text.
     """
     episodes = sources.read(path)
     named = task or episodes.task
@@ -83,7 +85,10 @@ def convert(
     if spec is not None:
         episodes.require(spec)
     sources.write(episodes, out, format, spec)
-    print(f"{out}: {len(episodes)} episodes, {episodes.steps} steps ({format})")
+    found = {"file": str(out), "format": format}
+    found |= {"episodes": len(episodes), "steps": episodes.steps}
+    text = f"{out}: {len(episodes)} episodes, {episodes.steps} steps ({format})"
+    show(found, text, as_json=json)
 
 
 def download(
@@ -91,6 +96,7 @@ def download(
     out: Path = Path("."),
     url: str = hub.URL,
     sha256: str | None = None,
+    json: bool = False,
 ) -> None:
     """Fetch DSRL's data set of a task from the data hub, and check it.
 
@@ -99,6 +105,7 @@ def download(
         out: the directory to write to; the file keeps DSRL's name.
         url: of the directory on the hub: a mirror, or where it has moved to.
         sha256: what the file's sum must be; by default what the hub announces, where it does.
+        json: one JSON object on standard output instead of text.
     """
     known = dsrl.sets().get(task)
     if known is None:
@@ -110,4 +117,8 @@ def download(
     if problems:
         raise HandrailError(f"{file}: {problems[0]}; `handrail data check` says more")
     told = "as it should be" if sure else "the hub announces none to compare it with"
-    print(f"{file}: sound; sha256 {found}, {told}")
+    show(
+        {"file": str(file), "sha256": found, "compared": sure},
+        f"{file}: sound; sha256 {found}, {told}",
+        as_json=json,
+    )

@@ -10,7 +10,8 @@ import numpy as np
 from tyro.conf import Positional, arg
 
 from handrail import datasets, envs
-from handrail.commands._cli import parse
+from handrail.commands._cli import parse, show
+from handrail.commands.demos import summary
 from handrail.data import sources
 from handrail.errors import HandrailError
 from handrail.figures import data_set
@@ -29,6 +30,7 @@ def dataset(
     policies: tuple[Path, ...] = (),
     choose: int | None = None,
     keep: Path | None = None,
+    json: bool = False,
 ) -> None:
     """Play a data set for offline safe RL: a spread of returns and costs, as DSRL's sets have.
 
@@ -44,6 +46,7 @@ def dataset(
             shipped for the task.
         choose: so many of the policies, whose returns and costs lie apart; by default all.
         keep: copy the policies that play to this directory, which must not exist.
+        json: one JSON object on standard output instead of text.
     """
     env = envs.make(task)
     env.close()
@@ -65,10 +68,13 @@ def dataset(
     figure = file.with_suffix(".png")
     returns, costs = (np.array([getattr(e, name) for e in played]) for name in ("return_", "cost"))
     data_set(returns, costs, figure, limit=env.spec_.cost_limit)
-    within = np.mean(costs <= env.spec_.cost_limit)
-    print(
+    within = float(np.mean(costs <= env.spec_.cost_limit))
+    found = {"file": str(file), "figure": str(figure), "task": task, "policies": len(players)}
+    found |= {**summary(played), "cost_limit": env.spec_.cost_limit, "within_limit": within}
+    text = (
         f"{file}: {len(played)} episodes of {len(players)} policies, {played.steps:,} steps\n"
         f"return {returns.min():.1f} to {returns.max():.1f}, cost {costs.min():.0f} to "
         f"{costs.max():.0f}, {within:.0%} within the limit of {env.spec_.cost_limit:g}; drawn in "
         f"{figure}"
     )
+    show(found, text, as_json=json)

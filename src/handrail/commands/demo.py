@@ -9,18 +9,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from handrail import envs, jobs
-from handrail.commands._cli import parse
-from handrail.commands.demos import demos
+from handrail import demonstrations, envs, jobs
+from handrail.commands._cli import parse, show
+from handrail.commands.demos import sentence, summary
 from handrail.data import sources
 from handrail.errors import HandrailError, Stopped
 from handrail.evaluate import evaluate
 from handrail.jobs import method_of
 from handrail.methods import Method
 from handrail.policy_files import load_policy
+from handrail.progress import Console
 from handrail.runs import Run
 from handrail.types import Draws, Step
 
@@ -38,6 +40,7 @@ def demo(
     episodes: int = 60,
     updates: int = 1000,
     task: str = "native/PointGoal1-gold",
+    json: bool = False,
 ) -> None:
     """Demonstrations become a guide, the guide becomes a small policy; compared with the guide and
     with training from scratch, on a task of GOLD's paper. Called again it goes on where it was.
@@ -49,6 +52,7 @@ def demo(
         episodes: demonstrations that the shipped expert plays.
         updates: of the guide, on the demonstrations.
         task: one with a shipped expert.
+        json: one JSON object on standard output instead of text.
     """
     began = time.perf_counter()
     data = out / "demonstrations.hdf5"
@@ -60,7 +64,7 @@ def demo(
     _require_same(method, out / "gold")
     _require_same(parse(jobs.METHODS["iql"], alone, "iql"), out / "scratch")
     if not data.exists():
-        demos(task, data, episodes=episodes)
+        _demonstrate(task, data, episodes)
     elif len(sources.read(data)) != episodes:
         raise HandrailError(f"{data} has not {episodes} episodes; remove it, or give another --out")
     with _beside(["iql", *alone], out / "scratch"):
@@ -68,12 +72,17 @@ def demo(
             jobs.go_on(out / "gold")
         else:
             jobs.start(method)
-    _compare(out, task)
-    files = jobs.draw([out / "gold", out / "scratch"], out)
-    print("\nfigures:", *files)
-    print(
-        f"the student is in {out / 'gold' / 'policy'}; {time.perf_counter() - began:,.0f} s in all"
+    compared = _compare(out, task)
+    files = [str(file) for file in jobs.draw([out / "gold", out / "scratch"], out)]
+    student, seconds = str(out / "gold" / "policy"), time.perf_counter() - began
+    found = {"task": task, "policies": compared, "figures": files}
+    show(
+        {**found, "student": student, "seconds": round(seconds, 1)},
+        _table(found),
+        as_json=json,
     )
+    if not json:
+        print(f"\nfigures: {' '.join(files)}\nthe student is in {student}; {seconds:,.0f} s in all")
 
 
 def _require_same(method: Method, path: Path) -> None:
@@ -87,6 +96,15 @@ def _require_same(method: Method, path: Path) -> None:
                 f"{path} was begun with another {name}; say what it was begun with, remove it, or "
                 "give another --out"
             )
+
+
+def _demonstrate(task: str, file: Path, episodes: int) -> None:
+    with Console().interruptible() as console:
+        played = demonstrations.roll(
+            task, episodes, policy=demonstrations.expert_path(task), watcher=console
+        )
+        sources.write(played, file)
+        console.say(f"{file}: {sentence(summary(played))}")
 
 
 def _arguments(task: str, path: Path, steps: int, seed: int) -> list[str]:
@@ -118,7 +136,7 @@ def _beside(arguments: list[str], path: Path) -> Iterator[None]:
     try:
         yield
         if process.poll() is None:
-            print("waiting for the run from scratch, which ran beside it ...", flush=True)
+            Console().say("waiting for the run from scratch, which ran beside it ...")
         if process.wait() != 0:
             raise HandrailError(f"the run from scratch failed: {path.with_suffix('.log')} says why")
     except (KeyboardInterrupt, Stopped):
@@ -129,35 +147,44 @@ def _beside(arguments: list[str], path: Path) -> Iterator[None]:
             process.wait()
 
 
-def _compare(out: Path, task: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+def _compare(out: Path, task: str) -> list[dict[str, Any]]:
+    """The report of each policy's evaluation, with its size and how long an action takes it."""
     policies = {
         "guide (DT)": out / "gold" / "guide",
         "from scratch": out / "scratch",
         "GOLD student": out / "gold",
     }
-    table = Table(title=f"{task}: {EPISODES} evaluation episodes", title_justify="left")
+    found = []
+    for label, path in policies.items():
+        policy, spec = load_policy(path)
+        report, _ = evaluate(
+            policy, lambda: envs.make(task), episodes=EPISODES, seed=1000, method=label
+        )
+        weights = sum(array.size for array in policy.to_arrays()[0].values())
+        seconds = _latency(policy, spec.observation_size, spec.action_size)
+        found.append({**report, "weights": weights, "milliseconds": 1e3 * seconds})
+    return found
+
+
+def _table(found: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    title = f"{found['task']}: {EPISODES} evaluation episodes"
+    table = Table(title=title, title_justify="left")
     columns = ("", "return (95%)", "lowest", "cost", "over\nlimit", "weights", "ms per\naction")
     for column in columns:
         table.add_column(column, justify="right" if column else "left")
-    for label, path in policies.items():
-        policy, spec = load_policy(path)
-        found, _ = evaluate(
-            policy, lambda: envs.make(task), episodes=EPISODES, seed=1000, method=label
-        )
-        parameters = sum(array.size for array in policy.to_arrays()[0].values())
+    for report in found["policies"]:
         table.add_row(
-            label,
-            "{:.1f} [{:.1f}, {:.1f}]".format(found["return"]["mean"], *found["return"]["ci95"]),
-            f"{found['return']['min']:.1f}",
-            f"{found['cost']['mean']:.1f}",
-            f"{found['violation_rate']:.0%}",
-            f"{parameters / 1000:.0f}k",
-            f"{1e3 * _latency(policy, spec.observation_size, spec.action_size):.3f}",
+            report["method"],
+            "{mean:.1f} [{ci95[0]:.1f}, {ci95[1]:.1f}]".format_map(report["return"]),
+            f"{report['return']['min']:.1f}",
+            f"{report['cost']['mean']:.1f}",
+            f"{report['violation_rate']:.0%}",
+            f"{report['weights'] / 1000:.0f}k",
+            f"{report['milliseconds']:.3f}",
         )
-    Console().print(table)
+    return table
 
 
 def _latency(policy, observation_size: int, action_size: int, calls: int = 200) -> float:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from tyro.conf import Positional, arg
 
 from handrail import demonstrations, envs
-from handrail.commands._cli import parse
+from handrail.commands._cli import parse, show
 from handrail.data import sources
+from handrail.data.episodes import Episodes
 from handrail.progress import Console
 
 
@@ -27,6 +28,7 @@ def demos(
     policy: Path | None = None,
     deterministic: bool = False,
     format: Literal["dsrl", "minari"] = "dsrl",
+    json: bool = False,
 ) -> None:
     """Play the shipped expert and write demonstrations.
 
@@ -39,6 +41,7 @@ def demos(
         policy: play this policy or run instead of the shipped one.
         deterministic: act by the mode; else by samples, which show ways back to the path.
         format: dsrl is one HDF5 file, minari a directory.
+        json: one JSON object on standard output instead of text.
     """
     env = envs.make(task)
     env.close()
@@ -54,9 +57,28 @@ def demos(
             watcher=console,
         )
     sources.write(played, out, format, env.spec_)
-    returns, costs = ([getattr(e, name) for e in played] for name in ("return_", "cost"))
-    print(
-        f"{out}: {len(played)} episodes, {played.steps:,} steps, return {np.mean(returns):.1f} "
-        f"({min(returns):.1f} to {max(returns):.1f}), cost {np.mean(costs):.2f} "
-        f"({min(costs):.0f} to {max(costs):.0f})"
-    )
+    told = {"file": str(out), "format": format, "task": task, **summary(played)}
+    show(told, f"{out}: {sentence(told)}", as_json=json)
+
+
+def summary(played: Episodes) -> dict[str, Any]:
+    """How many episodes and steps, what they returned and cost: mean, lowest, highest."""
+    found: dict[str, Any] = {"episodes": len(played), "steps": played.steps}
+    for name, of in (("return", "return_"), ("cost", "cost")):
+        values = np.array([getattr(episode, of) for episode in played], np.float64)
+        found[name] = {
+            key: float(value)
+            for key, value in (
+                ("mean", values.mean()),
+                ("min", values.min()),
+                ("max", values.max()),
+            )
+        }
+    return found
+
+
+def sentence(found: dict[str, Any]) -> str:
+    return (
+        "{episodes} episodes, {steps:,} steps, return {return[mean]:.1f} ({return[min]:.1f} to "
+        "{return[max]:.1f}), cost {cost[mean]:.2f} ({cost[min]:.0f} to {cost[max]:.0f})"
+    ).format_map(found)

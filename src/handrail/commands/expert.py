@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from handrail.commands._cli import parse
-from handrail.jobs import METHODS, start
+from handrail.commands.train import begin
 
 
 def main(argv: list[str]) -> None:
-    start(parse(METHODS["expert"], argv, "expert"))
+    begin("expert", argv, "expert")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from handrail.commands._cli import parse
+from handrail.commands._cli import parse, show
 from handrail.jobs import draw
 
 
@@ -16,7 +16,9 @@ def main(argv: list[str]) -> None:
 
 
 def figures(
-    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...")], out: Path
+    runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN...")],
+    out: Path,
+    json: bool = False,
 ) -> None:
     """Draw complete runs of one task together: learning curves, and the reward-cost plane.
 
@@ -25,6 +27,7 @@ def figures(
     Args:
         runs: directories of runs.
         out: directory of the PNG files.
+        json: one JSON object on standard output instead of text.
     """
-    for file in draw(list(runs), out):
-        print(file)
+    files = [str(file) for file in draw(list(runs), out)]
+    show({"files": files}, "\n".join(files), as_json=json)

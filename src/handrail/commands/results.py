@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from handrail.commands._cli import parse
+from handrail.commands._cli import parse, show
 from handrail.errors import HandrailError
 from handrail.page.correlations import correlations
 from handrail.page.guide_quality import guide_quality
@@ -29,6 +29,7 @@ def results(
     guides: Path | None = None,
     runs: Path | None = None,
     ranks: Path | None = None,
+    json: bool = False,
 ) -> None:
     """Write a table as measured, beside what is published of it, as a Markdown page with figures.
 
@@ -42,6 +43,7 @@ def results(
         guides: of GOLD: results of ``handrail table guides`` (CSV), to set guides beside students.
         runs: of GOLD: directory of the table (its --out), to draw two students' episodes.
         ranks: of Marvel: rank correlations of the same runs' critics (CSV).
+        json: one JSON object on standard output instead of text.
     """
     results = read_results(table)
     paper = of(results)
@@ -67,4 +69,4 @@ def results(
         read_ranks(ranks) if ranks else {},
     )
     write(sources)
-    print(out)
+    show({"page": str(out)}, str(out), as_json=json)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
 from handrail import envs
-from handrail.commands._cli import parse
+from handrail.commands._cli import parse, show
 from handrail.errors import HandrailError, Stopped
 from handrail.machine import usable_cores
 from handrail.progress import Console
@@ -45,6 +45,7 @@ def table(
     out: Path | None = None,
     results: Path | None = None,
     status: bool = False,
+    json: bool = False,
 ) -> None:
     """Make a table: every method on every task with several seeds, trained and judged.
 
@@ -64,6 +65,7 @@ def table(
         results: CSV file of the evaluations, the learning curves beside it; by default
             OUT/results.csv.
         status: show how far the table is, and make nothing.
+        json: one JSON object on standard output instead of text.
     """
     for option, value in (("seeds", seeds), ("steps", steps), ("workers", workers)):
         if value is not None and value < 1:
@@ -79,7 +81,7 @@ def table(
         stages = plans.spare(stages, read_rows(results))
     console = Console()
     if status:
-        console.terminal.print(render(Progress(stages)))
+        show(_state(stages, results), render(Progress(stages)), as_json=json)
         return
     left = dict.fromkeys(stage.task for stage in stages if not stage.spared)
     for task in left:  # a missing extra is told at once
@@ -107,6 +109,17 @@ def table(
             raise Stopped(f"{stopped}; the same command goes on") from None
     require_done(progress)
     console.say(f"complete: {results}")
+    if json:
+        show(_state(stages, results), "", as_json=True)
+
+
+def _state(stages: list[plans.Stage], results: Path) -> dict[str, Any]:
+    """Where the results are, and which cells are complete."""
+    shown = [
+        {"task": cell.task, "method": cell.label, "seed": cell.seed, "complete": cell.done}
+        for cell in plans.cells(stages)
+    ]
+    return {"results": str(results), "cells": shown}
 
 
 def _enter(stage: plans.Stage, results: Path) -> None:

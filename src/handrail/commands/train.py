@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-from handrail.commands._cli import parse
+from handrail.commands._cli import parse, take_flag
+from handrail.commands.resume import show_summary
 from handrail.errors import HandrailError
 from handrail.jobs import METHODS, start
 from handrail.methods import Method
@@ -24,8 +25,19 @@ def main(argv: list[str]) -> None:
         close = difflib.get_close_matches(argv[0], names, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise HandrailError(f"unknown method {argv[0]!r}; {hint}there are: {', '.join(names)}")
-    method, asked = METHODS[argv[0]], argv[1:]
-    start(parse(method, asked, f"train {argv[0]}", _preset(method, asked)))
+    begin(argv[0], argv[1:], f"train {argv[0]}")
+
+
+def begin(name: str, argv: list[str], command: str) -> None:
+    """Train the method of that name, as the arguments say."""
+    method, as_json = METHODS[name], take_flag(argv, "--json")
+    defaults = _preset(method, argv)
+    note = "`--json`: the run's summary as one JSON object on standard output.\n"
+    if method.PRESETS:
+        note += f"`--preset NAME`: other defaults; {', '.join(method.PRESETS)}.\n"
+    path = start(parse(method, argv, command, defaults, note))
+    if as_json:
+        show_summary(path)
 
 
 def _preset(method: type[Method], argv: list[str]) -> dict[str, Any]:

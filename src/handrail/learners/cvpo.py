@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from handrail.errors import HandrailError
 from handrail.learners.cvpo_dual import RANGE, Dual, solve_dual, weights
 from handrail.learners.sac import critic_loss
-from handrail.networks import Actor, Critic, normal_log_density
+from handrail.networks import Actor, ActorCritics, Critic, normal_log_density
 from handrail.training import Learner, Trained, check_ranges, discounted_limit, polyak
 from handrail.types import Batch, Metrics, Spec
 
@@ -99,16 +99,50 @@ MULTIPLIER_STEP = (1.0, 100.0)
 def init(settings: CVPOSettings, key: PRNGKeyArray, spec: Spec) -> CVPOState:
     o, a, hidden = spec.observation_size, spec.action_size, settings.hidden
     key, k1, k2, k3 = jax.random.split(key, 4)
-    actor = Actor(o, a, hidden, squashed=True, key=k1)
     critic, cost_critic = Critic(o + a, hidden, key=k2), Critic(o + a, hidden, key=k3)
+    nets = ActorCritics(
+        actor=Actor(o, a, hidden, squashed=True, key=k1),
+        critic=critic,
+        target=jax.tree.map(jnp.copy, critic),
+        cost_critic=cost_critic,
+        cost_target=jax.tree.map(jnp.copy, cost_critic),
+    )
+    return _state(settings, nets, key)
+
+
+def from_offline(
+    settings: CVPOSettings,
+    key: PRNGKeyArray,
+    spec: Spec,
+    offline: ActorCritics,
+    *,
+    actor: bool = True,
+    critics: bool = True,
+) -> CVPOState:
+    """A state that goes on from what was learnt offline.
+
+    Kept are the policy (where ``actor``), and both critics with their targets (where ``critics``).
+    New are what is not kept, the duals and multipliers, and all optimisers. The cost critic has one
+    member then, as those that are learnt offline have.
+
+    Raises:
+        HandrailError: what was learnt offline has other sizes than the settings ask for.
+    """
+    key, k1 = jax.random.split(key)
+    o, a = spec.observation_size, spec.action_size
+    nets = offline.going_on(o, a, settings.hidden, actor=actor, critics=critics, key=k1)
+    return _state(settings, nets, key)
+
+
+def _state(settings: CVPOSettings, nets: ActorCritics, key: PRNGKeyArray) -> CVPOState:
     adam = optax.adam(settings.critic_rate)
     return CVPOState(
-        actor=Trained.of(actor, optax.adam(settings.actor_rate)),
-        old=jax.tree.map(jnp.copy, actor),
-        critic=Trained.of(critic, adam),
-        target=jax.tree.map(jnp.copy, critic),
-        cost_critic=Trained.of(cost_critic, adam),
-        cost_target=jax.tree.map(jnp.copy, cost_critic),
+        actor=Trained.of(nets.actor, optax.adam(settings.actor_rate)),
+        old=jax.tree.map(jnp.copy, nets.actor),
+        critic=Trained.of(nets.critic, adam),
+        target=nets.target,
+        cost_critic=Trained.of(nets.cost_critic, adam),
+        cost_target=nets.cost_target,
         dual=Dual(jnp.float32(0.1), jnp.float32(0.1)),
         multipliers=jnp.zeros(2),
         updates=jnp.int32(0),
@@ -238,11 +272,29 @@ def update(
     return new, metrics
 
 
-def learner(settings: CVPOSettings, spec: Spec, cost_limit: float) -> Learner:
-    """``cost_limit``: of an episode of ``spec.horizon`` steps, undiscounted."""
+def learner(
+    settings: CVPOSettings,
+    spec: Spec,
+    cost_limit: float,
+    offline: ActorCritics | None = None,
+    *,
+    actor: bool = True,
+    critics: bool = True,
+) -> Learner:
+    """From scratch, or from what was learnt offline: then see ``from_offline``.
+
+    Args:
+        cost_limit: of an episode of ``spec.horizon`` steps, undiscounted.
+    """
+
+    def start(key: PRNGKeyArray, spec: Spec) -> CVPOState:
+        if offline is None:
+            return init(settings, key, spec)
+        return from_offline(settings, key, spec, offline, actor=actor, critics=critics)
+
     return Learner(
         "CVPO",
-        lambda key, spec: init(settings, key, spec),
+        start,
         lambda state, batch, weight: update(settings, spec, cost_limit, state, batch),
         lambda state: state.actor.net,
     )

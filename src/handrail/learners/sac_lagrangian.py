@@ -10,7 +10,7 @@ only in its gradient. SAC is Haarnoja et al. 2018 (arXiv 1812.05905), the Lagran
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import equinox as eqx
 import jax
@@ -100,11 +100,8 @@ def from_offline(
     """
     key, k1 = jax.random.split(key)
     o, a = spec.observation_size, spec.action_size
-    new = ActorCritics.new(o, a, settings.hidden, layer_norm=offline.layer_norm, key=k1)
-    _require_like(new, offline)
-    kept = offline if critics else new
-    kept = eqx.tree_at(lambda nets: nets.actor, kept, offline.actor if actor else new.actor)
-    return _state(settings, jax.tree.map(jnp.array, kept), key)  # copies: a state is donated
+    nets = offline.going_on(o, a, settings.hidden, actor=actor, critics=critics, key=k1)
+    return _state(settings, nets, key)
 
 
 def _state(
@@ -120,22 +117,6 @@ def _state(
         log_alpha=Trained.of(jnp.log(jnp.float32(settings.initial_alpha)), actor_adam),
         key=key,
     )
-
-
-def _require_like(new: ActorCritics, offline: ActorCritics) -> None:
-    for field in fields(new):
-        ours, theirs = (
-            [leaf.shape for leaf in jax.tree.leaves(getattr(nets, field.name))]
-            for nets in (new, offline)
-        )
-        if ours != theirs:
-            what = field.name.replace("_", " ")
-            raise HandrailError(
-                f"the {what} learnt offline has arrays of {theirs}, the online learner asks for "
-                f"{ours}; give both the same `hidden`"
-            )
-    if jax.tree.structure(new) != jax.tree.structure(offline):
-        raise HandrailError("the policy learnt offline is not a squashed Gaussian; learn it anew")
 
 
 def actor_loss(
