@@ -439,6 +439,11 @@ def test_a_cell_that_stands_in_the_results_is_made_where_it_is_needed_alone(stag
     rows += [_row(label["IQL"], method="IQL, renamed")]
     spared = [(s.label, s.seed) for s in plans.spare(mine, rows) if s.spared]
     assert spared == [("BC", 0), ("GOLD (BC-IQL)", 0)]
+    # A guide that is needed is made again, and complete all the same.
+    marked = plans.spare(mine, rows)
+    complete = [(s.label, s.seed) for s in plans.cells(marked) if s.complete]
+    assert complete == [("BC", 0), ("GOLD (BC-IQL)", 0), ("BC", 1)]
+    assert [s.done for s in marked if (s.label, s.seed) == ("BC", 1)] == [False]
     # Both of GOLD's have: nothing is needed but IQL, which needs nothing.
     rows += [_row(s) for s in mine if s.label == "GOLD (BC-IQL)"]
     spared = plans.spare(mine, rows)

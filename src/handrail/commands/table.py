@@ -116,7 +116,7 @@ def table(
 def _state(stages: list[plans.Stage], results: Path) -> dict[str, Any]:
     """Where the results are, and which cells are complete."""
     shown = [
-        {"task": cell.task, "method": cell.label, "seed": cell.seed, "complete": cell.done}
+        {"task": cell.task, "method": cell.label, "seed": cell.seed, "complete": cell.complete}
         for cell in plans.cells(stages)
     ]
     return {"results": str(results), "cells": shown}

@@ -38,7 +38,7 @@ def render(progress: Progress) -> Any:
 
     shown = list(cells(progress.stages))
     methods = list(dict.fromkeys(stage.label for stage in shown))
-    done = sum(stage.done for stage in shown)
+    done = sum(stage.complete for stage in shown)
     table = Table(
         title=f"{done} of {len(shown)} cells are complete; in each: complete seeds of all",
         title_justify="left",
@@ -80,7 +80,7 @@ def _narrow(label: str) -> str:
 def _cell(progress: Progress, stages: list[Stage]) -> str:
     if not stages:
         return ""
-    done = sum(stage.done for stage in stages)
+    done = sum(stage.complete for stage in stages)
     failed = sum(stage.path in progress.failed for stage in stages)
     text = f"{done}/{len(stages)}"
     return f"[red]✗{text}[/]" if failed else f"[green]{text}[/]" if done == len(stages) else text

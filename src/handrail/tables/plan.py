@@ -46,6 +46,8 @@ class Stage:
     """Evaluation episodes that a run is judged by."""
     spared: bool = False
     """It need not be made here: see :func:`spare`."""
+    entered: bool = False
+    """A cell whose row stands in the results, though it be made again here for others' sake."""
 
     @property
     def done(self) -> bool:
@@ -55,6 +57,11 @@ class Stage:
             return self.path.is_file()
         judged = self.path / "evaluation.json"
         return judged.is_file() and read_json(judged).get("episodes") == self.episodes
+
+    @property
+    def complete(self) -> bool:
+        """As a cell of the table: there is nothing more to learn of it."""
+        return self.entered or self.done
 
     @property
     def order(self) -> Path:
@@ -271,8 +278,10 @@ def spare(stages: Sequence[Stage], rows: Iterable[dict[str, str]]) -> list[Stage
     marked = []
     for stage in reversed(stages):  # whoever needs it has come before
         known = entered.get((stage.task, stage.label, str(stage.seed)), [])
-        ours = any(cells([stage])) and not any(_same(stage, row) for row in known)
-        if stage.path in wanted or ours:
+        cell = any(cells([stage]))
+        if cell and any(_same(stage, row) for row in known):
+            stage = replace(stage, entered=True)
+        if stage.path in wanted or (cell and not stage.entered):
             if not stage.done:
                 wanted.update(stage.needs)
         elif not stage.done:
