@@ -24,7 +24,7 @@ from handrail.learners.sac import SACSettings
 from handrail.methods import BC, DT, Method
 from handrail.multipliers import Ramp
 from handrail.online import OnlineSettings
-from handrail.online_methods import CVPO, IQL, Expert
+from handrail.online_methods import CVPO, IQL, Expert, SACLag
 from handrail.pid import PIDSettings
 from handrail.policies import MLPPolicy
 from handrail.policy_files import save_policy
@@ -106,12 +106,25 @@ def damaged(tmp_path, old: str, new: str) -> Run:
         ("expectile = ", "quantile = 1\nexpectile = ", "unknown setting 'quantile'"),
         ("expectile = 0.8", "expectile = 1.5", "expectile must lie between 0 and 1"),
         ('task = "gym/a"\n', "", r"damaged: .*'task'"),
-        ("seed = 0", 'seed = "x"', "damaged: .*not supported"),
+        ("seed = 0", 'seed = "x"', "seed is 'x'; it must be int"),
+        ("seed = 0", "seed = true\ncost_limit = [3]", r"cost_limit is \(3,\); it must be float"),
+        (
+            "hidden = [\n    256,\n    256,\n]",
+            'hidden = "256"',
+            r"hidden is '256'; it must be tuple\[int, ...\]",
+        ),
+        ("normalise = true", "normalise = 1", "normalise is 1; it must be bool"),
+        ('multiplier = "fixed"', "multiplier = 3", "multiplier is 3; it must be"),
     ],
 )
 def test_a_file_of_settings_that_is_not_ours_is_told(old, new, line, tmp_path):
     with pytest.raises(HandrailError, match=line):
         method_of(damaged(tmp_path, old, new))
+
+
+def test_a_group_of_settings_is_a_table():
+    with pytest.raises(HandrailError, match="here: pid is 3; it must be a table"):
+        build(IQL, {"task": "gym/a", "pid": 3}, Path("here"))
 
 
 # -- contradictions ------------------------------------------------------------------------------
@@ -123,6 +136,10 @@ def test_a_file_of_settings_that_is_not_ours_is_told(old, new, line, tmp_path):
         (lambda: BC(task="a", cost_limit=-1.0), "cost limit is -1; it must be 0 or more"),
         (lambda: BC(task="a", cost_limit=float("nan")), "cost limit is nan"),
         (lambda: BC(task="a", seed=-1), "seed is -1"),
+        *(
+            (lambda cls=cls: cls(task="a", warmup=-1), "warmup is -1; it must be 0 or more")
+            for cls in (IQL, CVPO, SACLag, Expert)
+        ),
         (lambda: BC(task="a", episodes=0), "ask for 1 or more"),
         (lambda: DT(task="a", cost_weight=-1.0), "cost weight is -1"),
         (lambda: IQL(task="a", cost_weight=-0.5), "cost weight is -0.5"),

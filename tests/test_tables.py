@@ -252,7 +252,7 @@ def test_a_level_that_is_not_shipped_is_told(definition):
         (("warmup = 48, iql", "seed = 3, iql"), "settings of 'IQL' name 'seed'"),
         (
             ("steps = 240", 'steps = "many"'),
-            "the settings of 'expert' are faulty: '<' not",
+            "the settings of 'expert': steps is 'many'; it must be int",
         ),
         (('[task."gym/toy:Toy', '[task."gym/toy:Tay'), "is of no task of the table"),
         (("evaluate = 3", "evaluate = "), "cannot be read"),

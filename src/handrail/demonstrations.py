@@ -42,8 +42,9 @@ def expert_path(task: str, level: Level = "expert") -> Path:
     if not path.is_dir():
         have = sorted(p.parent.name.replace("-", "/", 1) for p in ASSETS.glob(f"*/{level}"))
         raise HandrailError(
-            f"no {level} is shipped for {task} (there are: {', '.join(have)}); train one with "
-            f"`handrail expert {task}` and name it with --policy, or give demonstrations by --demos"
+            f"no {level} is shipped for {task} (there are: {', '.join(have)}); give your "
+            f"own, or train one by `handrail expert {task}` and let it play by `handrail demos "
+            f"{task} --policy RUN --out FILE`"
         )
     return path
 

@@ -84,8 +84,10 @@ def build(cls: type, values: dict[str, Any], file: Path) -> Any:
     """A dataclass from TOML's values: nested tables, paths from text, tuples from lists.
 
     Raises:
-        HandrailError: a setting is unknown to it, or one that it refuses.
+        HandrailError: a setting is unknown to it, of another kind, or one that it refuses.
     """
+    from typeguard import TypeCheckError, check_type
+
     hints = get_type_hints(cls)
     names = {field.name for field in fields(cls)}
     if unknown := sorted(set(values) - names):
@@ -93,9 +95,9 @@ def build(cls: type, values: dict[str, Any], file: Path) -> Any:
     made = {}
     for name, value in values.items():
         hint = hints[name]
-        if is_dataclass(hint) and isinstance(hint, type):
+        if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
             value = build(hint, value, file)
-        elif hint == (Path | None):
+        elif hint == (Path | None) and isinstance(value, str):
             value = Path(value)
         elif type(value) is int and hint in (float, float | None):
             value = float(value)  # 1 and 1.0 are one setting
@@ -105,6 +107,26 @@ def build(cls: type, values: dict[str, Any], file: Path) -> Any:
             value = int(value)
         elif isinstance(value, list):
             value = tuple(value)
+        try:
+            check_type(value, hint)
+        except TypeCheckError:
+            kind = hint.__name__ if isinstance(hint, type) else hint
+            kind = "a table" if is_dataclass(hint) else kind
+            raise HandrailError(f"{file}: {name} is {value:g}; it must be a whole number")
+            value = int(value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        try:
+            check_type(value, hint)
+        except TypeCheckError:
+            kind = (
+                "a table"
+                if is_dataclass(hint)
+                else hint.__name__
+                if isinstance(hint, type)
+                else hint
+            )
+            raise HandrailError(f"{file}: {name} is {value!r}; it must be {kind}") from None
         made[name] = value
     return cls(**made)
 

@@ -42,6 +42,19 @@ class OnlineMethod(Method):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WarmedUp(OnlineMethod):
+    """A method that may begin with random actions."""
+
+    warmup: int = 5000
+    """Steps of held random actions before the student acts, >= 0."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.warmup < 0:
+            raise HandrailError(f"warmup is {self.warmup}; it must be 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShapedOnline(Shaped, OnlineMethod):
     """A method that learns online from the shaped reward, by a weight that may be controlled."""
 
@@ -73,7 +86,7 @@ class ShapedOnline(Shaped, OnlineMethod):
 
 
 @dataclass(frozen=True, kw_only=True)
-class IQL(ShapedOnline):
+class IQL(ShapedOnline, WarmedUp):
     """Implicit Q-learning from scratch, or with --demos seeded with demonstrations."""
 
     name = "iql"
@@ -84,7 +97,7 @@ class IQL(ShapedOnline):
     demonstration_share: float = 0.5
     """With --demos: part of each batch that is theirs, 0 to 1 (JSRL: 0.25; RLPD: 0.5)."""
     warmup: int = 5000
-    """Without --demos: steps of held random actions before the student acts."""
+    """Without --demos: steps of held random actions before the student acts, >= 0."""
     iql: OmitArgPrefixes[iql.IQLSettings] = field(default_factory=iql.IQLSettings)
 
     @property
@@ -144,7 +157,7 @@ _EPOCHS = OnlineSettings(
 
 
 @dataclass(frozen=True, kw_only=True)
-class CVPO(InUnits, OnlineMethod):
+class CVPO(InUnits, WarmedUp):
     """Constrained variational policy optimisation: it holds the cost limit itself.
 
     `--preset official` begins from the settings of CVPO's authors instead, `--preset gold` from
@@ -176,8 +189,6 @@ class CVPO(InUnits, OnlineMethod):
             "online": _EPOCHS,
         },
     }
-    warmup: int = 5000
-    """Steps of held random actions before the student acts."""
     cvpo: OmitArgPrefixes[cvpo.CVPOSettings] = field(default_factory=cvpo.CVPOSettings)
     online: OmitArgPrefixes[OnlineSettings] = field(
         default_factory=lambda: OnlineSettings(updates_per_step=0.25, batch=128)
@@ -200,7 +211,7 @@ class CVPO(InUnits, OnlineMethod):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SACLag(ShapedOnline):
+class SACLag(ShapedOnline, WarmedUp):
     """SAC-Lagrangian from scratch: a cost critic, and a multiplier that holds the limit."""
 
     name = "sac-lag"
@@ -211,8 +222,6 @@ class SACLag(ShapedOnline):
     """What moves lambda: ``fixed`` nothing; ``pid`` what training episodes cost beyond the limit
     (Stooke et al. 2020), ``gradient`` the integral of that alone; ``adaptive-pid`` with gains that
     adapt too (Marvel's aPID)."""
-    warmup: int = 5000
-    """Steps of held random actions before the student acts."""
     fade_in: int | None = None
     """Steps over which the control of lambda comes into full force: where a cost that is felt from
     the first step teaches to stand still. None: the warm-up's."""
@@ -251,7 +260,7 @@ class SACLag(ShapedOnline):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Expert(InUnits, OnlineMethod):
+class Expert(InUnits, WarmedUp):
     """SAC on the shaped reward, the cost's weight ramped up once the task is learnt.
 
     The paper's source of demonstrations (GOLD Sec. IV-A.3).
@@ -261,8 +270,6 @@ class Expert(InUnits, OnlineMethod):
     reward_unit: float | None = 1.0
     """Rewards are divided by it before they are weighed against costs, > 0: rewards far below 1 a
     step drown in the critics' noise. None: the task's."""
-    warmup: int = 5000
-    """Steps of held random actions before the student acts."""
     ramp: OmitArgPrefixes[Ramp] = field(default_factory=Ramp)
     sac: OmitArgPrefixes[sac.SACSettings] = field(default_factory=sac.SACSettings)
     online: OmitArgPrefixes[OnlineSettings] = field(

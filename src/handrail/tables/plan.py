@@ -208,7 +208,7 @@ class _Planner:
             settings = {**settings, "online": online}
         try:
             stated = _with_defaults(METHODS[name], {**settings, "task": task, "seed": seed})
-            method = build(METHODS[name], stated, Path("the table"))
+            method = build(METHODS[name], stated, Path(f"the settings of {label!r}"))
         except (TypeError, ValueError, AttributeError) as error:
             raise HandrailError(
                 f"the settings of {label!r} are faulty: {error}; mend it"
