@@ -112,20 +112,6 @@ def build(cls: type, values: dict[str, Any], file: Path) -> Any:
         except TypeCheckError:
             kind = hint.__name__ if isinstance(hint, type) else hint
             kind = "a table" if is_dataclass(hint) else kind
-            raise HandrailError(f"{file}: {name} is {value:g}; it must be a whole number")
-            value = int(value)
-        elif isinstance(value, list):
-            value = tuple(value)
-        try:
-            check_type(value, hint)
-        except TypeCheckError:
-            kind = (
-                "a table"
-                if is_dataclass(hint)
-                else hint.__name__
-                if isinstance(hint, type)
-                else hint
-            )
             raise HandrailError(f"{file}: {name} is {value!r}; it must be {kind}") from None
         made[name] = value
     return cls(**made)
