@@ -149,6 +149,26 @@ def test_a_task_in_detail(sources):
     assert "paper" not in row_of(own, "method")[-1]
 
 
+def test_from_four_seeds_on_the_interquartile_mean_is_told(sources):
+    assert "| IQM |" not in tasks_in_detail(sources)
+    cell = (CIRCLE, GOLD)
+    runs = tuple(
+        replace(sources.results[cell][0], seed=seed, return_=return_)
+        for seed, return_ in enumerate([100.0, 600.0, 650.0, 700.0, 710.0])
+    )
+    with_five = replace(sources, results={**sources.results, cell: runs})
+    circle, gather, _ = re.split("\n### ", tasks_in_detail(with_five))[1:]
+    assert row_of(circle, "method")[:4] == ["method", "return", "IQM", "lowest"]
+    mean, robust = row_of(circle, GOLD)[1:3]
+    assert mean.startswith("552.0 (")
+    assert robust.startswith("650.0 (")  # of 600, 650 and 700
+    low, high = map(float, re.findall(r"[\d.]+", robust)[1:])
+    assert 100 <= low < 650 < high <= 710
+    assert row_of(circle, "CVPO")[2] == "500.0 (480.0 to 520.0)"
+    assert row_of(circle, "IQL")[2] == ""
+    assert "IQM" not in row_of(gather, "method")
+
+
 def test_a_guide_or_an_offline_policy_that_a_run_fits_itself_is_not_apart():
     for own in (
         {},

@@ -8,16 +8,19 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from handrail.stats import bootstrap
+from handrail.stats import Statistic, bootstrap
 
 
-def with_interval(values: Sequence[float], places: int, strong: bool) -> str:
-    """Their mean, in bold where it is to be, and its 95% interval; none of a single value."""
-    mean = bold(number(float(np.mean(values)), places), strong)
+def with_interval(
+    values: Sequence[float], places: int, strong: bool = False, statistic: Statistic = np.mean
+) -> str:
+    """Their mean (or another statistic), in bold where it is to be, and its 95% interval; none of a
+    single value."""
+    found = bold(number(float(statistic(np.asarray(values))), places), strong)
     if len(values) < 2:
-        return mean
-    low, high = bootstrap(values)
-    return f"{mean} ({number(low, places)} to {number(high, places)})"
+        return found
+    low, high = bootstrap(values, statistic)
+    return f"{found} ({number(low, places)} to {number(high, places)})"
 
 
 def bold(text: str, strong: bool = True) -> str:
