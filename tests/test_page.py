@@ -20,6 +20,7 @@ from handrail.envs.native.paths import follow
 from handrail.errors import HandrailError
 from handrail.evaluate import evaluate
 from handrail.page import papers
+from handrail.page.elsewhere import elsewhere
 from handrail.page.guide_quality import guide_quality, pairs, rank_correlation, same_order
 from handrail.page.judged import judged
 from handrail.page.measured import CURVE_COLUMNS, _begun_apart, read_curves, read_results
@@ -33,6 +34,7 @@ from handrail.page.steps_to_reach import steps_to_reach
 from handrail.page.trajectories import trajectories
 from handrail.policy_files import load_policy
 from handrail.results import COLUMNS
+from handrail.tables import definition
 
 CIRCLE, GATHER, GOAL, OWN = (
     "bullet/CarCircle-gold", "bullet/CarGather-gold", "native/PointGoal1-gold", "gym/own:Task-v0"
@@ -167,6 +169,31 @@ def test_from_four_seeds_on_the_interquartile_mean_is_told(sources):
     assert row_of(circle, "CVPO")[2] == "500.0 (480.0 to 520.0)"
     assert row_of(circle, "IQL")[2] == ""
     assert "IQM" not in row_of(gather, "method")
+
+
+def test_the_page_of_random_layouts_shows_what_others_published(tmp_path):
+    point, car = "native/PointGoal1", "native/CarGoal1"
+    rows = [result(point, GOLD, 0, 20.0, 15.0), result(point, "Handrail", 0, 19.0, 30.0)]
+    read = read_results(write_csv(tmp_path / "l.csv", COLUMNS, rows))
+    paper = papers.of(read)
+    shipped = definition.read("layouts")
+    assert list(paper.tasks) == shipped.tasks == [point, car]
+    assert {row.label for row in shipped.method} == {*paper.methods, *paper.beside}
+    assert all(cost_limit(task) == 25 for task in shipped.tasks)
+    made = Sources(paper, read, {}, tmp_path / "l.md")
+    write(made)
+    text = (tmp_path / "l.md").read_text()
+    assert row_of(text.split("## Published")[0], "PointGoal1")[-2:] == [
+        "**20.0 / 15.0**",
+        "19.0 / 30.0",
+    ]
+    known = row_of(elsewhere(made), "CarGoal1")
+    assert known == ["CarGoal1", "36.6 / 55.6", "27.0 / 26.8", "25.5 / 43.3", "13.3 / 21.7",
+                     "10.8 / 22.7", "16.2 / 6.7"]  # fmt: skip
+    # None of these is a column of the task by task tables, which have no published ones.
+    assert (
+        row_of(text.split("### PointGoal1")[1].split("###")[0].split("\n## ")[0], GOLD)[-1] == "1"
+    )
 
 
 def test_a_guide_or_an_offline_policy_that_a_run_fits_itself_is_not_apart():

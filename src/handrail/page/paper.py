@@ -91,7 +91,7 @@ class Paper:
     scratch: tuple[str, ...]
     """Methods that begin with nothing."""
     methods: tuple[str, ...]
-    """That are set side by side, in this order; no other paper's."""
+    """That are set side by side, in this order."""
     beside: tuple[str, ...]
     """From elsewhere: after the paper's methods, and no aim is judged by them."""
     variants: tuple[str, ...]

@@ -113,6 +113,7 @@ def tasks_in_detail(sources: Sources) -> str:
 def _detail(sources: Sources, task: str) -> str:
     best, known = sources.best(task), sources.paper.tasks.get(task)
     published = {} if known is None else known.methods
+    published = {m: of for m, of in published.items() if m in sources.every_method}
     # Of fewer seeds the interquartile mean drops none: it is the mean.
     robust = any(len(sources.results.get((task, m), ())) > 3 for m in sources.every_method)
     heads = [
