@@ -78,6 +78,23 @@ def test_a_quieter_policy_has_a_part_of_the_deviation(tmp_path):
     np.testing.assert_array_equal(quiet.act(None, step, draws)[0], policy.act(None, step, draws)[0])
 
 
+def test_a_policy_plays_on_another_task_of_its_sizes_alone(tmp_path):
+    pytest.importorskip("mujoco")
+    script = Path(__file__).parents[1] / "experiments" / "experts" / "onto.py"
+    ours, task = expert_path("native/PointGoal1-gold"), "native/PointGoal1"
+    command = [sys.executable, script, ours, task, "--out", tmp_path / "moved"]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    policy, spec = load_policy(tmp_path / "moved", envs.make(task).spec_)
+    for moved, before in zip(policy.weights, load_policy(ours)[0].weights, strict=True):
+        np.testing.assert_array_equal(moved, before)
+    shipped, theirs = load_policy(expert_path(task, "medium"))  # made so
+    assert theirs == spec
+    np.testing.assert_array_equal(shipped.weights[0], policy.weights[0])
+    command[3] = "native/CarGoal1"
+    again = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    assert "have other observations or actions" in again.stderr
+
+
 def _last_layer(policy: MLPPolicy, x: np.ndarray) -> np.ndarray:
     for weight, bias in zip(policy.weights[:-1], policy.biases[:-1], strict=True):
         x = np.maximum(x @ weight + bias, 0)
