@@ -54,7 +54,7 @@ def changes(tasks: Sequence[TaskChanges], unit: str, path: Path) -> Figure:
                     mean = np.mean(task.quantities[name], axis=0)
                     axes.plot((0, 1), mean, color=colour, lw=2.4, marker=marker, ms=6, zorder=4)
             axes.axhline(0, color="#888888", lw=0.8, zorder=2)
-            axes.set(xlim=(-0.25, 1.25), ylim=(-1, 1), xticks=(0, 1), title=task.title)
+            axes.set(xlim=(-0.25, 1.25), ylim=(-1.07, 1.07), xticks=(0, 1), title=task.title)
             axes.set_xticklabels(("before", "after"))
             axes.grid(visible=False, axis="x")
             if i % columns == 0:
