@@ -107,7 +107,14 @@ def damaged(tmp_path, old: str, new: str) -> Run:
         ("expectile = 0.8", "expectile = 1.5", "expectile must lie between 0 and 1"),
         ('task = "gym/a"\n', "", r"damaged: .*'task'"),
         ("seed = 0", 'seed = "x"', "seed is 'x'; it must be int"),
-        ("seed = 0", "seed = true\ncost_limit = [3]", r"cost_limit is \(3,\); it must be float"),
+        ("seed = 0", "seed = true", "seed is True; it must be int"),
+        ("warmup = 5000", "warmup = true", "warmup is True; it must be int"),
+        (
+            "hidden = [\n    256,\n    256,\n]",
+            "hidden = [8, 2.5]",
+            r"hidden is \(8, 2.5\); it must be tuple",
+        ),
+        ("seed = 0", "seed = 0\ncost_limit = [3]", r"cost_limit is \(3,\); it must be float"),
         (
             "hidden = [\n    256,\n    256,\n]",
             'hidden = "256"',

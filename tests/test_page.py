@@ -166,8 +166,7 @@ def test_from_four_seeds_on_the_interquartile_mean_is_told(sources):
     assert robust.startswith("650.0 (")  # of 600, 650 and 700
     low, high = map(float, re.findall(r"[\d.]+", robust)[1:])
     assert 100 <= low < 650 < high <= 710
-    assert row_of(circle, "CVPO")[2] == "500.0 (480.0 to 520.0)"
-    assert row_of(circle, "IQL")[2] == ""
+    assert row_of(circle, "CVPO")[2] == row_of(circle, "IQL")[2] == ""
     assert "IQM" not in row_of(gather, "method")
 
 

@@ -224,7 +224,8 @@ class ByEither(FromOffline):
 
     backbone: str = "sac-lag"
     """What learns online: sac-lag (Marvel's), or cvpo, which holds the cost limit itself."""
-    cvpo: CVPOSettings = field(default_factory=CVPOSettings)
+    # A limit in force from the first step teaches to stand still only who can do nothing yet.
+    cvpo: CVPOSettings = field(default_factory=lambda: CVPOSettings(slack=0.0))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -240,7 +241,8 @@ class ByEither(FromOffline):
         return self.backbone == "cvpo"
 
     def unread(self) -> set[str]:
-        other = {"sac", "multiplier", "pid", "cost_weight"} if self._cvpo else {"cvpo"}
+        # That it is SAC-Lagrangian all other settings tell: runs of former commits are known again.
+        other = {"sac", "multiplier", "pid", "cost_weight"} if self._cvpo else {"cvpo", "backbone"}
         return super().unread() | other
 
     def learner(

@@ -86,7 +86,7 @@ def build(cls: type, values: dict[str, Any], file: Path) -> Any:
     Raises:
         HandrailError: a setting is unknown to it, of another kind, or one that it refuses.
     """
-    from typeguard import TypeCheckError, check_type
+    from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
     hints = get_type_hints(cls)
     names = {field.name for field in fields(cls)}
@@ -108,7 +108,9 @@ def build(cls: type, values: dict[str, Any], file: Path) -> Any:
         elif isinstance(value, list):
             value = tuple(value)
         try:
-            check_type(value, hint)
+            check_type(value, hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
+            if isinstance(value, bool) and hint is not bool:  # Python counts with it
+                raise TypeCheckError("a bool")
         except TypeCheckError:
             kind = hint.__name__ if isinstance(hint, type) else hint
             kind = "a table" if is_dataclass(hint) else kind

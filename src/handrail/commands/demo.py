@@ -55,6 +55,7 @@ def demo(
         json: one JSON object on standard output instead of text.
     """
     began = time.perf_counter()
+    envs.make(task).close()  # an unknown one, or a missing extra, is told at once
     data = out / "demonstrations.hdf5"
     guided = [*_arguments(task, out / "gold", steps, seed), "--demos", str(data)]
     guided += ["--dt.updates", str(updates)]
@@ -117,34 +118,39 @@ def _arguments(task: str, path: Path, steps: int, seed: int) -> list[str]:
 @contextmanager
 def _beside(arguments: list[str], path: Path) -> Iterator[None]:
     """``handrail train`` with ``arguments`` in a process of its own, unless its run is complete;
-    both are done when the block is left. What stops one makes the other write a checkpoint too.
+    both are done when the block is left. What stops the block makes that process write a checkpoint
+    and stop too.
 
     Raises:
         HandrailError: that run failed.
         Stopped: Ctrl-C.
     """
-    if (path / "summary.json").is_file():
+    process = None if (path / "summary.json").is_file() else _background(arguments, path)
+    try:
         yield
-        return
+        if process is not None:
+            if process.poll() is None:
+                Console().say("waiting for the run from scratch, which ran beside it ...")
+            if process.wait() != 0:
+                log = path.with_suffix(".log")
+                raise HandrailError(f"the run from scratch failed: {log} says why")
+    except (KeyboardInterrupt, Stopped):
+        raise Stopped("stopped; the same command goes on where it was") from None
+    finally:
+        if process is not None and process.poll() is None:
+            Console().say("stopping the run from scratch after a checkpoint")
+            process.send_signal(signal.SIGINT)
+            process.wait()
+
+
+def _background(arguments: list[str], path: Path) -> subprocess.Popen:
     begun = (path / "settings.toml").is_file()
     command = ["resume", str(path)] if begun else ["train", *arguments]
     path.parent.mkdir(parents=True, exist_ok=True)
     launch = [sys.executable, "-c", "import sys; from handrail.cli import main; sys.exit(main())"]
     with path.with_suffix(".log").open("a") as log:
         # Out of the terminal's reach: Ctrl-C is handed on, once.
-        process = subprocess.Popen([*launch, *command], stdout=log, stderr=log, process_group=0)
-    try:
-        yield
-        if process.poll() is None:
-            Console().say("waiting for the run from scratch, which ran beside it ...")
-        if process.wait() != 0:
-            raise HandrailError(f"the run from scratch failed: {path.with_suffix('.log')} says why")
-    except (KeyboardInterrupt, Stopped):
-        raise Stopped("stopped; the same command goes on where it was") from None
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            process.wait()
+        return subprocess.Popen([*launch, *command], stdout=log, stderr=log, process_group=0)
 
 
 def _compare(out: Path, task: str) -> list[dict[str, Any]]:

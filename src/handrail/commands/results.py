@@ -37,7 +37,7 @@ def results(
     byte for byte.
 
     Args:
-        table: results of ``handrail table gold`` or ``handrail table marvel`` (CSV).
+        table: results of ``handrail table gold``, ``layouts`` or ``marvel`` (CSV).
         out: the page; its figures go to figures/ beside it.
         curves: learning curves of the same runs (CSV); without them the page has none.
         guides: of GOLD: results of ``handrail table guides`` (CSV), to set guides beside students.

@@ -54,7 +54,7 @@ def table(
     the same settings, is complete, wherever it was made.
 
     Args:
-        name: gold, guides or marvel, or a file of the same form.
+        name: gold, guides, layouts or marvel, or a file of the same form.
         tasks: some of the table's; by default all.
         methods: some of the table's, as it labels them; by default all.
         seeds: of each method; by default the table's.

@@ -127,7 +127,8 @@ LAYOUTS = Paper(
     note="These are Safety-Gymnasium's own tasks, not the paper's: the layout is another in each "
     "episode, which has 1,000 steps.",
     published="",
-    caveat="Those have been trained for up to a hundred times as many steps as ours, without "
+    caveat="As Safety-Gymnasium's and OmniSafe's benchmarks are said to have them (the two of SAC "
+    "could not be traced to a table), after up to a hundred times as many steps as ours, without "
     "demonstrations.",
     beginning="a guide",
     scale=Scale(lambda task: None, told="", undefined="not in a paper of ours"),

@@ -105,7 +105,7 @@ def tasks_in_detail(sources: Sources) -> str:
         "over seeds, shown from four seeds on, with its own interval. `lowest` "
         "and `highest` are single evaluation episodes; `over` is the "
         "share of episodes above the limit; `training` is what all training episodes of a run "
-        "cost together. " + sources.paper.caveat,
+        "cost together. " + (sources.paper.caveat if sources.paper.published else ""),
         *parts,
     )
 
@@ -132,8 +132,9 @@ def _detail(sources: Sources, task: str) -> str:
         runs = sources.results.get((task, method), ())
         row = [method, *(_measured(task, runs, method == best) if runs else _not_run())]
         if robust:
+            enough = len(runs) > 3
             row.insert(
-                2, with_interval([run.return_ for run in runs], 1, statistic=iqm) if runs else ""
+                2, with_interval([r.return_ for r in runs], 1, statistic=iqm) if enough else ""
             )
         if published:
             row.append(published[method].told if method in published else "")
