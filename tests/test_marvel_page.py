@@ -183,6 +183,22 @@ def test_both_joined_are_set_beside_the_two(sources, tmp_path):
     assert row_of(text, "CarCircle")[-2:] == ["no", "1"]
     assert "DroneCircle" not in text
     assert row_of(text, "ahead on")[-2] == "**1 of 2**"
+    assert "BEAR-Lag" not in text
+    # From the other offline policy a table of its own, with the same GOLD.
+    rows += [
+        run(BALL, "Marvel (BEAR-Lag)", 0, 660.0, 10.0),
+        run(BALL, "Handrail (BEAR-Lag)", 0, 655.0, 18.0),
+        run(CAR, "Marvel (BEAR-Lag)", 0, 380.0, 0.0),
+        run(CAR, "Handrail (BEAR-Lag)", 0, 381.0, 20.0),
+    ]
+    read = read_results(write_csv(tmp_path / "s.csv", COLUMNS, rows))
+    first, other = together(replace(sources, results=read)).split("of BEAR-Lag instead")
+    assert first.startswith(text.split("\n\n| task")[0])
+    assert row_of(other, "BallCircle")[1:] == [
+        "700.0 / 20.5, 9,000", "**660.0 / 10.0**, 9,000", "655.0 / 18.0, 9,000", "no", "1",
+    ]  # fmt: skip
+    assert row_of(other, "CarCircle")[-2:] == ["yes", "1"]
+    assert row_of(other, "ahead on")[-2] == "**1 of 2**"
 
 
 def test_aims_by_hand(sources):

@@ -6,28 +6,43 @@ from handrail.page import paper
 from handrail.page.sources import Sources
 from handrail.page.words import bold, number, paragraphs, table
 
-PARENTS, JOINED = ("GOLD (DT-IQL)", "Marvel"), "Handrail"
+GOLD = "GOLD (DT-IQL)"
+TRIOS = ((GOLD, "Marvel", "Handrail"), (GOLD, "Marvel (BEAR-Lag)", "Handrail (BEAR-Lag)"))
+OTHER_START = (
+    "Marvel and Handrail from the policy of BEAR-Lag instead of that of CPQ, on the same data; GOLD "
+    "has no offline policy, its column is the one above."
+)
 
 
 def together(sources: Sources) -> str:
-    rows, ahead = [], []
-    for task in sources.has_run([*PARENTS, JOINED]):
-        best = sources.best(task, [*PARENTS, JOINED])
-        cells = [_told(sources, task, m, m == best) for m in (*PARENTS, JOINED)]
-        seeds = min(len(sources.results[task, m]) for m in (*PARENTS, JOINED))
-        ahead.append(best == JOINED)
-        rows.append([sources.paper.label(task), *cells, "yes" if ahead[-1] else "no", f"{seeds}"])
-    if not rows:
+    first, from_bear = (_compared(sources, *trio) for trio in TRIOS)
+    if not first:
         return ""
-    rows.append(["ahead on", "", "", "", bold(f"{sum(ahead)} of {len(ahead)}"), ""])
     return paragraphs(
         "## GOLD, Marvel and both joined",
         "The two papers answer one question; Handrail joins them (`docs/handrail.md`). From the "
         "same data sets, at equal online steps: return / cost, the cost of all training episodes "
         "of a run. Ahead: it earns more than either of the two that keeps within the limit, and "
         "keeps within it. Seeds: the fewest of the three.",
-        table(["task", *PARENTS, JOINED, "ahead of both", "seeds"], rows, "lrrrlr"),
+        first,
+        *((OTHER_START, from_bear) if from_bear else ()),
     )
+
+
+def _compared(sources: Sources, gold: str, marvel: str, joined: str) -> str:
+    """A row a task that all three have been run on, and how many `joined` leads; "" without one."""
+    trio = [gold, marvel, joined]
+    rows, ahead = [], []
+    for task in sources.has_run(trio):
+        best = sources.best(task, trio)
+        cells = [_told(sources, task, m, m == best) for m in trio]
+        seeds = min(len(sources.results[task, m]) for m in trio)
+        ahead.append(best == joined)
+        rows.append([sources.paper.label(task), *cells, "yes" if ahead[-1] else "no", f"{seeds}"])
+    if not rows:
+        return ""
+    rows.append(["ahead on", "", "", "", bold(f"{sum(ahead)} of {len(ahead)}"), ""])
+    return table(["task", *trio, "ahead of both", "seeds"], rows, "lrrrlr")
 
 
 def _told(sources: Sources, task: str, method: str, best: bool) -> str:
