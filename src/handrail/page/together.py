@@ -9,8 +9,8 @@ from handrail.page.words import bold, number, paragraphs, table
 GOLD = "GOLD (DT-IQL)"
 TRIOS = ((GOLD, "Marvel", "Handrail"), (GOLD, "Marvel (BEAR-Lag)", "Handrail (BEAR-Lag)"))
 OTHER_START = (
-    "Marvel and Handrail from the policy of BEAR-Lag instead of that of CPQ, on the same data; GOLD "
-    "has no offline policy, its column is the one above."
+    "Marvel and Handrail from the policy of BEAR-Lag instead of that of CPQ, on the same data; "
+    "GOLD has no offline policy, its column is the one above."
 )
 
 
