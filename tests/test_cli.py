@@ -420,12 +420,18 @@ def test_what_is_no_run_is_not_resumed(mistake, half, tmp_path):
     assert "settings.toml cannot be read" in mistake("resume", half)
 
 
+def _edit(index, **values):
+    index.write_text(json.dumps({**json.loads(index.read_text()), **values}))
+
+
 @pytest.mark.parametrize(
     ("damage", "line"),
     [
         (lambda index, file: index.write_text('{"format": 9}'), "has format 9, this handrail"),
         (lambda index, file: index.write_text('{"format": 1}'), "is damaged: no 'file'"),
         (lambda index, file: index.write_text('{"format'), "latest.json is damaged"),
+        (lambda index, file: _edit(index, sha256=3), "is damaged: 'sha256' is 3"),
+        (lambda index, file: _edit(index, episodes="2"), "is damaged: 'episodes' is '2'"),
         (lambda index, file: file.write_bytes(file.read_bytes()[:-9]), "is damaged: its sha256"),
         (lambda index, file: file.unlink(), "is missing"),
     ],

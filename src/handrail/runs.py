@@ -281,7 +281,8 @@ class Run:
         if not (directory / "latest.json").is_file():
             self._roll_back(columns=[], rows=0, episodes=0)
             return None
-        arrays, record = recall(directory, "latest.json")
+        kinds = {"progress": dict, "metrics": dict, "episodes": int, "seconds": float}
+        arrays, record = recall(directory, "latest.json", **kinds)
         state = restore(like, arrays, directory)
         self._roll_back(**record["metrics"], episodes=record["episodes"])
         self._before = record["seconds"]

@@ -48,7 +48,7 @@ def read_policy(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
     """
     if not (Path(path) / "card.json").is_file():
         raise HandrailError(f"{path} is not a policy: it has no card.json")
-    arrays, record = recall(Path(path), "card.json")
+    arrays, record = recall(Path(path), "card.json", card=dict)
     return arrays, record["card"]
 
 
@@ -126,14 +126,19 @@ def publish(
             old.unlink()
 
 
-def recall(directory: Path, index: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """What ``publish`` wrote, verified."""
+def recall(
+    directory: Path, index: str, **kinds: type
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """What ``publish`` wrote, verified: the arrays by their hash, the values named in ``kinds`` by
+    their type."""
     from safetensors.numpy import load
 
     record = read_json(directory / index)
     require_format(directory / index, record)
-    if missing := {"file", "sha256"} - set(record):
-        raise HandrailError(f"{directory / index} is damaged: no {min(missing)!r}; restore it")
+    for name, kind in {"file": str, "sha256": str, **kinds}.items():
+        if not isinstance(record.get(name), kind):
+            fault = f"{name!r} is {record[name]!r}" if name in record else f"no {name!r}"
+            raise HandrailError(f"{directory / index} is damaged: {fault}; restore it")
     file = directory / record["file"]
     if not file.is_file():
         raise HandrailError(f"{file} is missing; {directory / index} points at it: restore it")
