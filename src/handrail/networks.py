@@ -18,6 +18,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from handrail.errors import HandrailError
 
 LOG_STD_RANGE = (-5.0, 2.0)
+AT_A_TIME = 2048
+"""Rows that :meth:`Critic.of_actions` takes at a time: 2 MiB of activations of 256 units."""
 
 
 class Linear(eqx.Module):
@@ -62,10 +64,13 @@ class MLP(eqx.Module):
         )
 
     def __call__(self, x: Float[Array, "B I"]) -> Float[Array, "B J"]:
-        for layer in self.layers[:-1]:
-            x = layer(x)
-            x = jax.nn.relu(standardised(x) if self.layer_norm else x)
-        return self.layers[-1](x)
+        return self.after_first(self.layers[0](x))
+
+    def after_first(self, x: Float[Array, "B H"]) -> Float[Array, "B J"]:
+        """The network's output where its first layer, before the ReLU, gave ``x``."""
+        for layer in self.layers[1:]:
+            x = layer(jax.nn.relu(standardised(x) if self.layer_norm else x))
+        return x
 
 
 def standardised(x: Float[Any, "B I"]) -> Float[Any, "B I"]:
@@ -100,6 +105,30 @@ class Critic(eqx.Module):
     ) -> Float[Array, "E B"]:
         x = observation if action is None else jnp.concatenate([observation, action], axis=-1)
         return jnp.stack([member(x)[:, 0] for member in self.members])
+
+    def of_actions(
+        self, observation: Float[Array, "B O"], actions: Float[Array, "B M A"]
+    ) -> Float[Array, "E B M"]:
+        """Q(s, a) of M actions in each state, as ``critic(s, a)`` has them, twice as fast: what the
+        first layer makes of a state is made once, and no more actions go through at a time than
+        keep what the layers make of them in the processor's cache. For targets: nothing is gained
+        where a gradient must go through it.
+        """
+        size = observation.shape[1]
+        first = [member.layers[0] for member in self.members]
+        of_state = [observation @ layer.weight[:size] + layer.bias[None] for layer in first]
+
+        def of_one(action: Float[Array, "B A"]) -> Float[Array, "E B"]:
+            return jnp.stack(
+                [
+                    member.after_first(made + action @ member.layers[0].weight[size:])[:, 0]
+                    for member, made in zip(self.members, of_state, strict=True)
+                ]
+            )
+
+        at_a_time = max(1, AT_A_TIME // len(observation))
+        q = jax.lax.map(of_one, jnp.swapaxes(actions, 0, 1), batch_size=at_a_time)
+        return jnp.moveaxis(q, 0, -1)
 
 
 class Actor(eqx.Module):

@@ -145,10 +145,10 @@ def backups(
     The limit is compared with Qc as it stands, so no largest of several is backed up there; and a
     cost goes on past a terminal, as in CVPO.
     """
-    n, m, p = len(batch.reward), settings.actions, settings.pessimism
-    action = draw(state.old, batch.next_observation, m, key)
-    q = state.target(jnp.repeat(batch.next_observation, m, axis=0), action.reshape(n * m, -1))
-    q_next = (p * q.min(0) + (1 - p) * q.max(0)).reshape(n, m).max(1)
+    p = settings.pessimism
+    action = draw(state.old, batch.next_observation, settings.actions, key)
+    q = state.target.of_actions(batch.next_observation, action)
+    q_next = (p * q.min(0) + (1 - p) * q.max(0)).max(1)
     qc_next = state.cost_target(batch.next_observation, action[:, 0])[0]
     y = batch.reward + settings.discount * (1 - batch.terminated) * q_next
     return y, batch.cost + settings.discount * qc_next

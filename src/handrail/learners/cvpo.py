@@ -213,9 +213,8 @@ def update(
     n, m = len(batch.reward), settings.actions
     old_mean, old_std = state.old.distribution(batch.observation)
     u = old_mean[:, None] + old_std[:, None] * jax.random.normal(k2, (n, m, old_mean.shape[1]))
-    among = jnp.repeat(batch.observation, m, axis=0), jnp.tanh(u).reshape(n * m, -1)
-    q = state.target(*among).min(0).reshape(n, m)
-    qc = state.cost_target(*among).mean(0).reshape(n, m)
+    q = state.target.of_actions(batch.observation, jnp.tanh(u)).min(0)
+    qc = state.cost_target.of_actions(batch.observation, jnp.tanh(u)).mean(0)
     slack = settings.slack * jnp.exp(-5 * state.updates / settings.slack_updates)
     limit = discounted_limit(cost_limit * (1 + slack), settings.discount, spec.horizon)
     dual, iterations = solve_dual(

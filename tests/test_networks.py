@@ -1,0 +1,34 @@
+"""Networks against plain NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from plain import KEY, close, ensemble, shaken
+
+from handrail import networks
+from handrail.networks import Critic
+
+B, STATE, A = 6, 3, 2
+
+
+@pytest.mark.parametrize("at_a_time", [1, 4 * B, 100 * B])  # alone; 4, 4, 3; all together
+@pytest.mark.parametrize("hidden", [(), (8, 8)])
+def test_a_critic_of_many_actions(hidden, at_a_time, monkeypatch):
+    monkeypatch.setattr(networks, "AT_A_TIME", at_a_time)
+    critic = shaken(Critic(STATE + A, hidden, members=3, key=KEY))
+    rng = np.random.default_rng(0)
+    s, a = rng.normal(size=(B, STATE)), rng.normal(size=(B, 11, A))
+    q = jax.jit(Critic.of_actions)(critic, jnp.float32(s), jnp.float32(a))
+    assert q.shape == (3, B, 11)
+    for j in range(11):
+        close(q[:, :, j], ensemble(critic, s, a[:, j]), 1e-4)
+
+
+def test_a_critic_of_many_actions_standardises_its_layers():
+    critic = shaken(Critic(STATE + A, (8, 8), layer_norm=True, key=KEY))
+    rng = np.random.default_rng(0)
+    s, a = jnp.float32(rng.normal(size=(B, STATE))), jnp.float32(rng.normal(size=(B, 5, A)))
+    q = critic.of_actions(s, a)
+    for j in range(5):
+        close(q[:, :, j], critic(s, a[:, j]), 1e-4)
