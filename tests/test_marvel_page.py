@@ -199,6 +199,10 @@ def test_both_joined_are_set_beside_the_two(sources, tmp_path):
     ]  # fmt: skip
     assert row_of(other, "CarCircle")[-2:] == ["yes", "1"]
     assert row_of(other, "ahead on")[-2] == "**1 of 2**"
+    # Which needs no row of the first.
+    bare = [row for row in rows if row["method"] not in ("Marvel", "Handrail")]
+    read = read_results(write_csv(tmp_path / "t.csv", COLUMNS, bare))
+    assert together(replace(sources, results=read)).endswith(other.split("\n\n", 1)[1])
 
 
 def test_aims_by_hand(sources):

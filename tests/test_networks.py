@@ -1,6 +1,5 @@
 """Networks against plain NumPy."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ def test_a_critic_of_many_actions(hidden, at_a_time, monkeypatch):
     critic = shaken(Critic(STATE + A, hidden, members=3, key=KEY))
     rng = np.random.default_rng(0)
     s, a = rng.normal(size=(B, STATE)), rng.normal(size=(B, 11, A))
-    q = jax.jit(Critic.of_actions)(critic, jnp.float32(s), jnp.float32(a))
+    q = critic.of_actions(jnp.float32(s), jnp.float32(a))
     assert q.shape == (3, B, 11)
     for j in range(11):
         close(q[:, :, j], ensemble(critic, s, a[:, j]), 1e-4)

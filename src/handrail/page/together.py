@@ -10,13 +10,13 @@ GOLD = "GOLD (DT-IQL)"
 TRIOS = ((GOLD, "Marvel", "Handrail"), (GOLD, "Marvel (BEAR-Lag)", "Handrail (BEAR-Lag)"))
 OTHER_START = (
     "Marvel and Handrail from the policy of BEAR-Lag instead of that of CPQ, on the same data; "
-    "GOLD has no offline policy, its column is the one above."
+    "GOLD has no offline policy, its column is the same."
 )
 
 
 def together(sources: Sources) -> str:
     first, from_bear = (_compared(sources, *trio) for trio in TRIOS)
-    if not first:
+    if not first and not from_bear:
         return ""
     return paragraphs(
         "## GOLD, Marvel and both joined",
@@ -24,7 +24,7 @@ def together(sources: Sources) -> str:
         "same data sets, at equal online steps: return / cost, the cost of all training episodes "
         "of a run. Ahead: it earns more than either of the two that keeps within the limit, and "
         "keeps within it. Seeds: the fewest of the three.",
-        first,
+        *((first,) if first else ()),
         *((OTHER_START, from_bear) if from_bear else ()),
     )
 
