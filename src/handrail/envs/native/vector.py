@@ -1,23 +1,18 @@
-"""Many episodes of a native task at once, on threads that hold Python's lock for resets and goals
-alone."""
+"""Many episodes of a native task at once, stepped on threads that hold Python's lock for resets and
+goals alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from handrail.envs.native.crew import Crew
 from handrail.envs.native.env import Layout, NativeEnv
 from handrail.envs.native.rows import Rows
 from handrail.machine import usable_cores
-
-_PARTS = 4
-"""For each thread: one that the system holds up leaves its last to the others."""
 
 
 class NativeVectorEnv(VectorEnv):
@@ -66,28 +61,8 @@ class NativeVectorEnv(VectorEnv):
         self._rows = Rows(first.index, num_envs)
         for i, env in enumerate(self.envs):
             env.lie_in(self._rows, i)
-        number = min(num_envs, threads or len(usable_cores()))
-        parts = min(num_envs, _PARTS * number) if number > 1 else 1
-        self._parts = list(pairwise(i * num_envs // parts for i in range(parts + 1)))
-        self._threads = number
-        self._pool = ThreadPoolExecutor(number - 1) if number > 1 else None
+        self._crew = Crew(num_envs, threads or len(usable_cores()))
         self._final: dict[int, np.ndarray] = {}
-
-    def _share(self, work: Callable[[int, int], None]) -> None:
-        """``work(first, last)`` of each part, whichever thread is free for it; this is one."""
-        left = iter(self._parts)
-
-        def take() -> None:
-            for part in left:  # one iterator for all threads: each part is taken once
-                work(*part)
-
-        others = [self._pool.submit(take) for _ in range(self._threads - 1)] if self._pool else []
-        try:
-            take()
-        finally:
-            wait(others)
-        for other in others:
-            other.result()
 
     def reset(
         self,
@@ -101,12 +76,8 @@ class NativeVectorEnv(VectorEnv):
             seeds = [seeds + i for i in range(n)]
         if len(seeds) != n:
             raise ValueError(f"{len(seeds)} seeds for {n} environments")
-
-        def begin(first: int, last: int) -> None:
-            for i in range(first, last):
-                self.envs[i].reset(seed=seeds[i], options=options)
-
-        self._share(begin)
+        for env, own in zip(self.envs, seeds, strict=True):  # Python's work: threads gain nothing
+            env.reset(seed=own, options=options)
         self._rows.rows["idle"] = False
         return self._rows.observations.copy(), {}
 
@@ -115,7 +86,7 @@ class NativeVectorEnv(VectorEnv):
         stepped = ~rows["idle"]
         self._rows.prepare(actions, 0, self.num_envs)
         self._final.clear()
-        self._share(self._advance)
+        self._crew.do(self._advance)
         reward, terminated, truncated = (
             rows[name].copy() for name in ("reward", "terminated", "truncated")
         )
@@ -148,7 +119,6 @@ class NativeVectorEnv(VectorEnv):
         return tuple(env.render() for env in self.envs) if self.render_mode else None
 
     def close_extras(self, **_: Any) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
+        self._crew.close()
         for env in self.envs:
             env.close()
