@@ -1,15 +1,15 @@
 """How fast the native tasks are: over safety-gymnasium, and as a share of the bare physics.
 
-    python benchmarks/envs.py [--rounds 5] [--steps 400]
+    python benchmarks/envs.py [--rounds 5] [--steps 400] [--environments 32]
 
 The original, ours, and ten bare ``mj_step`` of our model are timed in turn, round after round, in
 one process and on one thread, and the medians of the rounds' ratios are printed: what else the
-machine does disturbs all alike. Then sixteen environments by the wall's clock, on one thread and
+machine does disturbs all alike. Then a vector environment by the wall's clock, on one thread and
 on two. A virtual machine's two cores are at times one core's two halves, so beside them stands
 what is not ours to lose: a loop of integers without memory, ``mujoco.rollout`` of the same models,
 and two processes that step half of the environments each and never wait for each other. The
-original runs without its pictures, its best case. The last line is one JSON object;
-its ``..._over_original`` are null where safety-gymnasium is missing.
+original runs without its pictures, its best case. The last line is one JSON object; its
+``..._over_original`` are null where safety-gymnasium is missing.
 """
 
 from __future__ import annotations
@@ -112,22 +112,24 @@ def step_when_told(num_envs: int, actions: np.ndarray, told: Connection) -> None
         told.send(True)
 
 
-def threads(steps: int, rounds: int) -> dict[str, float]:
+def threads(number: int, steps: int, rounds: int) -> dict[str, float]:
     """Two threads over one, of the vector environment, of a loop of integers and of
     ``mujoco.rollout``; and the first over what two processes and two of rollout's threads do."""
-    actions = np.random.default_rng(0).uniform(-1, 1, (steps // 8, 16, 2))
-    vectors = {n: NativeVectorEnv("PointGoal1", 16, threads=n) for n in (1, 2)}
+    actions = np.random.default_rng(0).uniform(-1, 1, (steps // 8, number, 2))
+    vectors = {n: NativeVectorEnv("PointGoal1", number, threads=n) for n in (1, 2)}
     models = [env.model for env in vectors[1].envs]
     spec = mujoco.mjtState.mjSTATE_FULLPHYSICS
-    states = np.empty((16, mujoco.mj_stateSize(models[0], spec)))
+    states = np.empty((number, mujoco.mj_stateSize(models[0], spec)))
     pools = {n: Rollout(nthread=n if n > 1 else 0) for n in (1, 2)}
     scratch = [mujoco.MjData(models[0]) for _ in range(2)]
     context = multiprocessing.get_context("spawn")
     ends, workers = [], []
-    for half in np.split(actions, 2, axis=1):
+    for half in np.array_split(actions, 2, axis=1):
         end, other = context.Pipe()
         ends.append(end)
-        workers.append(context.Process(target=step_when_told, args=(8, half, other), daemon=True))
+        workers.append(
+            context.Process(target=step_when_told, args=(half.shape[1], half, other), daemon=True)
+        )
         workers[-1].start()
 
     def tell() -> None:
@@ -145,7 +147,7 @@ def threads(steps: int, rounds: int) -> dict[str, float]:
     def loops(n: int) -> float:  # the same work in all, as everywhere here
         began = time.perf_counter()
         with ThreadPoolExecutor(n) as pool:
-            wait([pool.submit(integers, 60_000_000 // n) for _ in range(n)])
+            wait([pool.submit(integers, 20_000_000 // n) for _ in range(n)])
         return time.perf_counter() - began
 
     def ours(n: int) -> float:
@@ -168,14 +170,14 @@ def threads(steps: int, rounds: int) -> dict[str, float]:
 
     processes(), loops(1)  # compiles
     rows = [
-        (ours(1), ours(2), processes(), physics(2), physics(1), loops(2), loops(1))
+        (ours(1), ours(2), loops(1), loops(2), physics(1), physics(2), processes())
         for _ in range(4 * rounds)
     ]
     for closed in (*vectors.values(), *pools.values()):
         closed.close()
     for end in ends:
         end.send(None)
-    one, two, apart, bare_two, bare_one, loop_two, loop_one = np.array(rows).T
+    one, two, loop_one, loop_two, bare_one, bare_two, apart = np.array(rows).T
     ratios = {
         "two_threads_over_one": one / two,
         "integers_two_threads_over_one": loop_one / loop_two,
@@ -193,6 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--environments", type=int, default=32, help="of the vector environment")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     actions = np.random.default_rng(0).uniform(-1, 1, (arguments.steps, 2))
@@ -222,7 +225,7 @@ def main() -> None:
             {
                 **found,
                 "physics_share": round(min(shares), 2),
-                **threads(arguments.steps, arguments.rounds),
+                **threads(arguments.environments, arguments.steps, arguments.rounds),
                 "reset_ms": {name: round(ms, 2) for name, ms in resets.items()},
             }
         )

@@ -1,5 +1,5 @@
-"""Many episodes of a native task at once, stepped on threads that hold Python's lock for resets and
-goals alone."""
+"""Many episodes of a native task at once, stepped on threads that do without Python's lock; resets
+and goals are the caller's."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ class NativeVectorEnv(VectorEnv):
         stepped = ~rows["idle"]
         self._rows.prepare(actions, 0, self.num_envs)
         self._final.clear()
-        self._crew.do(self._advance)
+        self._crew.do(self._rows.step)
+        self._arrive()
         reward, terminated, truncated = (
             rows[name].copy() for name in ("reward", "terminated", "truncated")
         )
@@ -102,12 +103,14 @@ class NativeVectorEnv(VectorEnv):
             infos |= {"final_info": self._rows.infos(who, who), "_final_info": who}
         return self._rows.observations.copy(), reward, terminated, truncated, infos
 
-    def _advance(self, first: int, last: int) -> None:
-        self._rows.step(first, last)
+    def _arrive(self) -> None:
+        """What of a step is Python's: most environments have none of it in most steps."""
         rows, same = self._rows.rows, self._mode == AutoresetMode.SAME_STEP
-        for i in range(first, last):
+        idle, over = rows["idle"], rows["terminated"] | rows["truncated"]
+        always = self.envs[0].settings.kind == "Circle"
+        for i in np.flatnonzero(idle | rows["met"] | (same & over) | always).tolist():
             env = self.envs[i]
-            if rows["idle"][i]:
+            if idle[i]:
                 env.reset()
                 continue
             env.arrive()
