@@ -122,6 +122,7 @@ def test_a_time_limit_is_no_termination(make, form):
         ({"cost": None}, r'step has no info\["cost"\]; add it'),
         ({"cost": np.nan}, "cost nan is not finite at step 1"),
         ({"cost": np.inf, "form": 6}, "cost inf is not finite at step 1"),
+        ({"cost": -0.5}, "cost -0.5 is negative at step 1; what is to be sought"),
         ({"reward": np.nan}, "reward nan"),
         ({"observation": np.inf}, "observation is not finite at step 1"),
     ],

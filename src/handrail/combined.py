@@ -28,6 +28,7 @@ from handrail.learners.leash import Leash
 from handrail.marvel import PreAligned
 from handrail.networks import ActorCritics
 from handrail.online import OnlineSettings, require_share
+from handrail.online_methods import AVERAGED
 from handrail.policies import Student
 from handrail.policy_files import load_guide
 from handrail.progress import Watcher
@@ -59,9 +60,7 @@ class Handrail(PreAligned):
     """Strength >= 0 of what keeps the student near demonstrated actions, in reward units for a
     squared distance of the demonstrations' own spread (``Episodes.spread``)."""
     online: OmitArgPrefixes[OnlineSettings] = field(
-        default_factory=lambda: OnlineSettings(
-            updates_per_step=0.5, batch=128, noise=0.3, average=5000.0, caution=1.0
-        )
+        default_factory=lambda: replace(AVERAGED, noise=0.3)
     )
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ from handrail.multipliers import Controller, Unshaped
 from handrail.networks import ActorCritics
 from handrail.offline_methods import CPQ, HANDOVER, BEARLag, Clone, FromDataSet
 from handrail.online import Online, OnlineSettings
-from handrail.online_methods import ShapedOnline
+from handrail.online_methods import AVERAGED, ShapedOnline
 from handrail.pid import MultiplierName
 from handrail.policies import Student
 from handrail.progress import Watcher
@@ -66,9 +66,7 @@ class FromOffline(ShapedOnline, FromDataSet):
     sac: OmitArgPrefixes[SACLagrangianSettings] = field(
         default_factory=lambda: SACLagrangianSettings(initial_alpha=0.01)
     )
-    online: OmitArgPrefixes[OnlineSettings] = field(
-        default_factory=lambda: OnlineSettings(updates_per_step=0.5, batch=128)
-    )
+    online: OmitArgPrefixes[OnlineSettings] = field(default_factory=lambda: AVERAGED)
 
     @property
     def label(self) -> str:
@@ -297,7 +295,7 @@ class WSRL(WarmStart):
     name = "wsrl"
     shown = "WSRL"
     online: OmitArgPrefixes[OnlineSettings] = field(
-        default_factory=lambda: OnlineSettings(updates_per_step=0.5, batch=128, start=5000)
+        default_factory=lambda: replace(AVERAGED, start=5000)
     )
 
 

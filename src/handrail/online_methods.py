@@ -21,6 +21,9 @@ from handrail.policies import Student
 from handrail.progress import Watcher
 from handrail.runs import Run
 
+AVERAGED = OnlineSettings(updates_per_step=0.5, batch=128, average=5000.0, caution=1.0)
+"""Where a multiplier holds the limit: students jump about it, so a run ends in their average."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OnlineMethod(Method):
@@ -228,9 +231,7 @@ class SACLag(ShapedOnline, WarmedUp):
     sac: OmitArgPrefixes[sac_lagrangian.SACLagrangianSettings] = field(
         default_factory=sac_lagrangian.SACLagrangianSettings
     )
-    online: OmitArgPrefixes[OnlineSettings] = field(
-        default_factory=lambda: OnlineSettings(updates_per_step=0.5, batch=128)
-    )
+    online: OmitArgPrefixes[OnlineSettings] = field(default_factory=lambda: AVERAGED)
 
     def __post_init__(self) -> None:
         super().__post_init__()

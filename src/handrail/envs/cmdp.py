@@ -50,7 +50,7 @@ class CMDP(gymnasium.Wrapper):
 
     Raises:
         HandrailError: the spaces are not boxes, an action bound is infinite, or a step gives a
-            value that is not finite or has no cost.
+            value that is not finite, has no cost, or has one below 0.
     """
 
     def __init__(self, env: gymnasium.Env, task: Task):
@@ -113,6 +113,11 @@ class CMDP(gymnasium.Wrapper):
             raise HandrailError(
                 f"{self.task.name}: reward {reward} or cost {info['cost']} is not finite at step "
                 f"{self._elapsed}; mend the environment"
+            )
+        if info["cost"] < 0:
+            raise HandrailError(
+                f"{self.task.name}: cost {info['cost']:g} is negative at step {self._elapsed}; "
+                "what is to be sought belongs in the reward"
             )
         truncated = bool(truncated) or (self._elapsed >= self.task.horizon and not terminated)
         return self._observation(observation), reward, bool(terminated), truncated, info

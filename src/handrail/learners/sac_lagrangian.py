@@ -147,7 +147,9 @@ def critics_step(
         noise = jnp.clip(jax.random.normal(k2, action.shape), -NOISE_CLIP, NOISE_CLIP)
         action = jnp.clip(action + settings.target_noise * noise, -1, 1)
     q_next = state.target(batch.next_observation, action).min(0)
-    qc_next = state.cost_target(batch.next_observation, action).mean(0)
+    # No cost is below 0, so no sum of costs is. A policy that flees Q_c finds where it errs below,
+    # and targets that believed it there would spread that (docs/decisions/0015).
+    qc_next = jnp.maximum(state.cost_target(batch.next_observation, action).mean(0), 0)
     going = settings.discount * (1 - batch.terminated)
     y = batch.reward + going * (q_next - jnp.exp(state.log_alpha.net) * log_prob)
     yc = batch.cost + going * qc_next
