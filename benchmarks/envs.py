@@ -1,6 +1,6 @@
 """How fast the native tasks are: over safety-gymnasium, and as a share of the bare physics.
 
-    python benchmarks/envs.py [--rounds 5] [--steps 400] [--environments 32]
+    python benchmarks/envs.py [--rounds 5] [--steps 400] [--environments 16]
 
 The original, ours, and ten bare ``mj_step`` of our model are timed in turn, round after round, in
 one process and on one thread, and the medians of the rounds' ratios are printed: what else the
@@ -195,7 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--environments", type=int, default=32, help="of the vector environment")
+    parser.add_argument("--environments", type=int, default=16, help="of the vector environment")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     actions = np.random.default_rng(0).uniform(-1, 1, (arguments.steps, 2))

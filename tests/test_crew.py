@@ -22,12 +22,12 @@ def test_each_row_is_done_once_by_a_thread_of_its_own(rows, threads):
         done[first:last] += 1
         who[first:last] = threading.get_ident()
 
-    for _ in range(2):  # the same rows to the same thread
-        crew.do(work)
-        before = who.copy()
+    crew.do(work)
+    before = who.copy()
+    crew.do(work)
     assert (done == 2).all()
     assert len(set(who)) == min(rows, threads)
-    np.testing.assert_array_equal(who, before)
+    np.testing.assert_array_equal(who, before)  # the same rows to the same thread
     assert np.bincount(np.unique(who, return_inverse=True)[1]).min() >= rows // threads
     crew.close()
 
@@ -54,18 +54,17 @@ def test_a_failure_comes_back_when_all_are_done(share):
 
 @pytest.mark.parametrize("closed", [True, False])
 def test_threads_end_with_their_environments(closed):
-    before = threading.active_count()
+    before = set(threading.enumerate())
     vector = NativeVectorEnv("PointGoal1", 3, threads=3)
     vector.reset(seed=0)
     vector.step(np.zeros((3, 2)))
-    assert threading.active_count() == before + 2
+    own = set(threading.enumerate()) - before
+    assert len(own) == 2
     if closed:
         vector.close()
     else:
         del vector
         gc.collect()
-    for _ in range(500):
-        if threading.active_count() == before:
-            return
-        time.sleep(0.01)
-    pytest.fail("threads wait for an environment that is gone")
+    for thread in own:
+        thread.join(timeout=30)
+        assert not thread.is_alive()
