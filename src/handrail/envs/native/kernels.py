@@ -14,6 +14,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from handrail.envs.native.atomics import YIELD, load, store
 from handrail.envs.native.index import NOWHERE
 from handrail.envs.native.physics import (
     ACCELERATION,
@@ -65,6 +66,43 @@ def step(
         _costs(index, row, xpos, sensors, parts[i])
         row.timer = max(0, row.timer - 1)
         _observe(index, row, xpos, axes, sensors, observations[i])
+
+
+@numba.njit(cache=True, nogil=True)
+def follow(
+    index, rows, controls, ways, observations, parts, first, last, turns, who, looks
+):  # pragma: no cover - compiled
+    """:func:`step` at every turn that the leader announces, until it has not announced one within
+    ``looks`` looks.
+
+    Args:
+        turns: (T,) int64 addresses of the threads' turns: the leader's is the one it announced
+            last, another's the one it has done last. The leader waits for all before the next.
+        who: the thread's own, 1 or more.
+        looks: 1 or more.
+    """
+    turn, left = load(turns[who]), looks
+    while left > 0:
+        if load(turns[0]) == turn:
+            YIELD()
+            left -= 1
+            continue
+        step(index, rows, controls, ways, observations, parts, first, last)
+        turn, left = turn + 1, looks
+        store(turns[who], turn)
+
+
+@numba.njit(cache=True, nogil=True)
+def gathered(turns, looks):  # pragma: no cover - compiled
+    """Whether all threads have done the leader's turn, waited for for ``looks`` looks."""
+    turn = load(turns[0])
+    for address in turns[1:]:
+        while load(address) != turn:
+            if looks == 0:
+                return False
+            YIELD()
+            looks -= 1
+    return True
 
 
 @numba.njit(cache=True, nogil=True)

@@ -46,6 +46,9 @@ class Rows:
         self._ways = np.zeros((number, SUBSTEPS, 3))
         self._ways[:, :, 2] = index.guided_at
         self._alive: list[tuple[Any, Any]] = [(None, None)] * number
+        self._stepped = (
+            index, self.rows, self._controls, self._ways, self.observations, self.parts,
+        )  # fmt: skip
 
     def __reduce__(self):
         raise TypeError("addresses cannot be copied; make another environment and set_state")
@@ -78,10 +81,11 @@ class Rows:
 
     def step(self, first: int, last: int) -> None:
         """Step the rows from ``first`` to ``last`` with the actions prepared; holds no lock."""
-        kernels.step(
-            self.index, self.rows, self._controls, self._ways, self.observations, self.parts,
-            first, last,
-        )  # fmt: skip
+        kernels.step(*self._stepped, first, last)
+
+    def follow(self, first: int, last: int, turns: np.ndarray, who: int, looks: int) -> None:
+        """The same at every turn of a leader's: :func:`kernels.follow`."""
+        kernels.follow(*self._stepped, first, last, turns, who, looks)
 
     def observe(self, i: int) -> np.ndarray:
         """Row i's observation, as its state is now; into ``observations`` too."""

@@ -61,7 +61,7 @@ class NativeVectorEnv(VectorEnv):
         self._rows = Rows(first.index, num_envs)
         for i, env in enumerate(self.envs):
             env.lie_in(self._rows, i)
-        self._crew = Crew(num_envs, threads or len(usable_cores()))
+        self._crew = Crew(self._rows, threads or len(usable_cores()))
         self._final: dict[int, np.ndarray] = {}
 
     def reset(
@@ -86,7 +86,7 @@ class NativeVectorEnv(VectorEnv):
         stepped = ~rows["idle"]
         self._rows.prepare(actions, 0, self.num_envs)
         self._final.clear()
-        self._crew.do(self._rows.step)
+        self._crew.step()
         self._arrive()
         reward, terminated, truncated = (
             rows[name].copy() for name in ("reward", "terminated", "truncated")
