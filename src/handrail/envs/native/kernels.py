@@ -68,6 +68,12 @@ def step(
         _observe(index, row, xpos, axes, sensors, observations[i])
 
 
+@numba.njit(cache=True)
+def announce(turns):  # pragma: no cover - compiled
+    """The leader's next turn, to threads that :func:`follow`."""
+    store(turns[0], load(turns[0]) + 1)
+
+
 @numba.njit(cache=True, nogil=True)
 def follow(
     index, rows, controls, ways, observations, parts, first, last, turns, who, looks
