@@ -114,7 +114,8 @@ def step_when_told(num_envs: int, actions: np.ndarray, told: Connection) -> None
 
 def threads(number: int, steps: int, rounds: int) -> dict[str, float]:
     """Two threads over one, of the vector environment, of a loop of integers and of
-    ``mujoco.rollout``; and the first over what two processes and two of rollout's threads do."""
+    ``mujoco.rollout``; two processes over one thread; and the first over what two processes and two
+    of rollout's threads do."""
     actions = np.random.default_rng(0).uniform(-1, 1, (steps // 8, number, 2))
     vectors = {n: NativeVectorEnv("PointGoal1", number, threads=n) for n in (1, 2)}
     models = [env.model for env in vectors[1].envs]
@@ -180,6 +181,7 @@ def threads(number: int, steps: int, rounds: int) -> dict[str, float]:
     one, two, loop_one, loop_two, bare_one, bare_two, apart = np.array(rows).T
     ratios = {
         "two_threads_over_one": one / two,
+        "two_processes_over_one": one / apart,
         "integers_two_threads_over_one": loop_one / loop_two,
         "rollout_two_threads_over_one": bare_one / bare_two,
         "two_threads_over_rollout": bare_two / two,
