@@ -150,8 +150,9 @@ def test_iql_ddpg_bc_loss(critic, batch):
     q = ensemble(critic, batch.observation, mean).min(0)
     log_prob = log_density(batch.action, mean, std)
     leash = 0.5 * ((batch.action - mean) ** 2).sum(-1)
-    want = (0.7 * leash - q - log_prob).mean()
-    close(iql.ddpg_bc_loss(actor, critic, batch, 0.7), want, 1e-4)
+    for held, to in ((0, leash), (3, leash[-3:]), (len(leash), leash)):
+        want = 0.7 * to.mean() - (q + log_prob).mean()
+        close(iql.ddpg_bc_loss(actor, critic, batch, 0.7, held), want, 1e-4)
 
 
 @pytest.mark.parametrize("extraction", ["awr", "ddpg_bc", "sac"])
@@ -160,7 +161,7 @@ def test_iql_update_in_the_published_order(spec, batch, extraction):
     settings = iql.IQLSettings(extraction, hidden=(8, 8), learning_rate=0.01, tau=0.005)
     state = iql.init(settings, KEY, spec)
     state = eqx.tree_at(lambda s: s.target, state, shaken(state.target))
-    new, metrics = iql.update(settings, state, batch, spread=0.5)
+    new, metrics = iql.update(settings, state, batch, spread=0.5, share=0.5)
     q = ensemble(state.target, batch.observation, batch.action).min(0)
     v_new = ensemble(new.value.net, batch.observation)[0]
     u = q - ensemble(state.value.net, batch.observation)[0]
@@ -189,7 +190,8 @@ def test_iql_update_in_the_published_order(spec, batch, extraction):
         )
     elif extraction == "ddpg_bc":
         alpha = settings.bc_weight / 0.5
-        loss = iql.ddpg_bc_loss(state.actor.net, state.critic.net, batch, alpha)
+        held = len(batch.reward) // 2
+        loss = iql.ddpg_bc_loss(state.actor.net, state.critic.net, batch, alpha, held)
         close(metrics["loss/actor"], loss, 1e-4)
     else:
         k1 = jax.random.split(state.key)[1]
@@ -364,6 +366,29 @@ def test_probe_ddpg_bc_mean():
     actor = state.actor.net
     assert float(actor.mode(np.ones((1, 1), np.float32))[0, 0]) == pytest.approx(expected, abs=0.04)
     assert float(jnp.exp(actor.log_std[0])) == pytest.approx((1 / 3 + expected**2) ** 0.5, abs=0.04)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_probe_ddpg_bc_is_held_by_demonstrations_alone(share):
+    """What was done at random pulls at nothing where the last rows are demonstrations, of actions
+    around -3/4: the mode is where 1 - 2 w m = alpha (m + 3/4)."""
+    alpha, data, rng = 0.8, probes.trade_off(), np.random.default_rng(0)
+    shown = np.flatnonzero(data.action[:, 0] < -0.5)
+    theirs = training.demonstrated(share, 64)
+    rows = np.concatenate(
+        [
+            rng.integers(len(data.reward), size=(2000, 64 - theirs)),
+            rng.choice(shown, (2000, theirs)),
+        ],
+        axis=1,
+    )
+    settings = replace(IQL, extraction="ddpg_bc", bc_weight=alpha)
+    learner = iql.learner(settings, share=share)
+    state = learner.init(jax.random.key(0), probes.SPEC)
+    batches = Batch(*(column[rows] for column in data))
+    actor = probes.block(learner)(state, batches, 1.0).state.actor.net
+    mode = float(actor.mode(np.ones((1, 1), np.float32))[0, 0])
+    assert mode == pytest.approx((1 - 0.75 * alpha) / (2 + alpha), abs=0.04)
 
 
 def test_probe_cloning():

@@ -134,7 +134,7 @@ class GOLD(ShapedOnline, FromDemonstrations):
             learner = cvpo.learner(self.cvpo, self.spec(), self.limit())
         else:
             spread = demonstrations.spread(self.spec()) if demonstrations else 1.0
-            learner = iql.learner(self.iql, spread)
+            learner = iql.learner(self.iql, spread, self.demonstration_share)
         online = Online(  # lines 7-15
             run,
             learner,

@@ -129,16 +129,18 @@ class IQL(ShapedOnline, WarmedUp):
         spec = self.spec()
         demonstrations = sources.read(self.demos).require(spec) if self.demos else None
         warmup = 0 if self.demos else self.warmup
+        spread = demonstrations.spread(spec) if demonstrations else 1.0
+        share = self.demonstration_share if demonstrations else 0.0
         online = Online(
             run,
-            iql.learner(self._settings(), demonstrations.spread(spec) if demonstrations else 1.0),
+            iql.learner(self._settings(), spread, share),
             self.online,
             make_env=lambda: envs.make(self.task),
             behaviour=Alone(warmup, spec.action_size),
             controller=self.controller(limit=self.limit(), fade_in=warmup),
             seed=self.seed,
             demonstrations=demonstrations,
-            demonstration_share=self.demonstration_share if self.demos else 0.0,
+            demonstration_share=share,
             pretrain=self.pretrain if self.demos else 0,
             reward_unit=self.unit(demonstrations),
         )

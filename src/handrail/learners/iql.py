@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from handrail.errors import HandrailError
 from handrail.learners import sac
 from handrail.networks import Actor, Critic
-from handrail.training import Learner, Trained, check_ranges, polyak
+from handrail.training import Learner, Trained, check_ranges, demonstrated, polyak
 from handrail.types import Batch, Metrics, Spec
 
 
@@ -40,7 +40,8 @@ class IQLSettings:
     bc_weight: float = 11.0
     """``ddpg_bc``: alpha times the spread of the demonstrated actions (``Episodes.spread``; 1 where
     there are none), alpha being twice the return that Q must promise for a step of length 1 away
-    from the data's action (docs/decisions/0006 and 0013)."""
+    from the action of the data, or of its demonstrations alone (docs/decisions/0006, 0013 and
+    0016)."""
     initial_alpha: float = 0.2
     """``sac``: weight of the entropy at the start; it then follows the target entropy -A."""
     learning_rate: float = 3e-4
@@ -108,25 +109,32 @@ def awr_loss(
     return -(weight * actor.log_prob(batch.observation, batch.action)).mean()
 
 
-def ddpg_bc_loss(actor: Actor, critic: Critic, batch: Batch, bc_alpha: float) -> Float[Array, ""]:
+def ddpg_bc_loss(
+    actor: Actor, critic: Critic, batch: Batch, bc_alpha: float, held: int = 0
+) -> Float[Array, ""]:
     """-E[min Q(s, mode(s)) - alpha/2 |a - mode(s)|^2]. Park et al. 2024 (arXiv 2406.09329), Sec. 4,
     with a policy of deviation 1 (the leash of TD3+BC, arXiv 2106.06860).
+
+    The leash is to the last ``held`` rows, the batch's demonstrations, where it has some: what the
+    student did itself would take it along, ever further (docs/decisions/0016).
 
     The policy's own deviation is fitted beside, by its likelihood, and pulls at nothing: it shrinks
     with the run's own noise, and would shorten the leash by its square (docs/decisions/0006).
     """
     mode = actor.mode(batch.observation)
     q = critic(batch.observation, mode).min(0)
-    leash = 0.5 * ((batch.action - mode) ** 2).sum(-1)
+    first = len(batch.reward) - held if held else 0
+    leash = 0.5 * ((batch.action - mode)[first:] ** 2).sum(-1).mean()
     still = eqx.tree_at(lambda net: net.trunk, actor, jax.lax.stop_gradient(actor.trunk))
     log_prob = still.log_prob(batch.observation, batch.action)
-    return (bc_alpha * leash - q - log_prob).mean()
+    return bc_alpha * leash - (q + log_prob).mean()
 
 
 def update(
-    settings: IQLSettings, state: IQLState, batch: Batch, spread: float = 1.0
+    settings: IQLSettings, state: IQLState, batch: Batch, spread: float = 1.0, share: float = 0.0
 ) -> tuple[IQLState, Metrics]:
-    """One update in the published order: V, actor, Q, target; ``spread`` as in the settings."""
+    """One update in the published order: V, actor, Q, target; ``spread`` as in the settings,
+    ``share`` of the batch, its last rows, is demonstrations."""
     q = state.target(batch.observation, batch.action).min(0)
     value, (loss_v, v) = state.value.descend(
         lambda net: value_loss(net, batch, q, settings.expectile), aux=True
@@ -146,8 +154,9 @@ def update(
         )
         metrics = {"alpha": alpha, "entropy": -log_prob.mean()}
     elif settings.extraction in ("ddpg_bc", None):
+        alpha, held = settings.bc_weight / spread, demonstrated(share, len(batch.reward))
         actor, loss_pi = state.actor.descend(
-            lambda net: ddpg_bc_loss(net, state.critic.net, batch, settings.bc_weight / spread)
+            lambda net: ddpg_bc_loss(net, state.critic.net, batch, alpha, held)
         )
     else:
         actor, loss_pi = state.actor.descend(lambda net: awr_loss(net, batch, advantage, settings))
@@ -168,10 +177,10 @@ def update(
     return IQLState(actor, value, critic, target, log_alpha, key), metrics
 
 
-def learner(settings: IQLSettings, spread: float = 1.0) -> Learner:
+def learner(settings: IQLSettings, spread: float = 1.0, share: float = 0.0) -> Learner:
     return Learner(
         "IQL",
         lambda key, spec: init(settings, key, spec),
-        lambda state, batch, weight: update(settings, state, batch.shaped(weight), spread),
+        lambda state, batch, weight: update(settings, state, batch.shaped(weight), spread, share),
         lambda state: state.actor.net,
     )
