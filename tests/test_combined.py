@@ -21,6 +21,7 @@ from handrail.gold import GOLD
 from handrail.guidance import GuidanceSettings
 from handrail.handover import Learnt
 from handrail.jobs import start
+from handrail.learners import iql
 from handrail.learners.cloning import CloningSettings
 from handrail.learners.cpq import CPQSettings
 from handrail.learners.iql import IQLSettings
@@ -143,6 +144,19 @@ def test_a_leash_is_counted_in_the_spread_of_the_demonstrations(name, data, tmp_
     assert not np.array_equal(trained(4.0, tmp_path / "stronger"), counted)
     monkeypatch.setattr(Episodes, "spread", lambda self, spec: 1.0)
     np.testing.assert_array_equal(trained(4.0, tmp_path / "plain"), counted)
+
+
+@pytest.mark.parametrize(("name", "share"), [("gold", 0.25), ("gold", 0.0), ("iql", 0.25)])
+def test_iqls_leash_is_told_which_part_of_a_batch_is_demonstrations(
+    name, share, data, tmp_path, monkeypatch
+):
+    told, learner = [], iql.learner
+    monkeypatch.setattr(iql, "learner", lambda *of: told.append(of[1:]) or learner(*of))
+    common = {"task": toy.TOY, "demos": data, "online": LOOP, "pretrain": 10}
+    common |= {"demonstration_share": share, "iql": IQLSettings(hidden=(8,), extraction="ddpg_bc")}
+    method = GOLD(**common, guide="bc") if name == "gold" else IQL(**common)
+    through(method, tmp_path / "run")
+    assert told == [(sources.read(data).spread(method.spec()), share)]
 
 
 def test_the_leash_keeps_the_student_near_the_demonstrations(data, tmp_path):
