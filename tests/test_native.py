@@ -15,6 +15,7 @@ from gymnasium.utils.env_checker import check_env
 
 from handrail import envs
 from handrail.envs import native
+from handrail.envs.native.crew import Crew
 from handrail.envs.native.env import FULL, NativeEnv
 from handrail.envs.native.index import NOWHERE
 from handrail.envs.native.layout import Placer
@@ -286,6 +287,7 @@ def test_goals_met_side_by_side(name):
     alone = [NativeEnv(name) for _ in range(5)]
     for rows in (vector._rows, *(env._rows for env in alone)):
         rows.index = rows.index._replace(goal_size=2.0)
+    vector._crew = Crew(vector._rows, 2)  # the former's other thread may have seen the former index
     have, _ = vector.reset(seed=3)
     np.testing.assert_array_equal(have, [env.reset(seed=3 + i)[0] for i, env in enumerate(alone)])
     rng, met = np.random.default_rng(2), 0

@@ -334,8 +334,8 @@ def test_the_scale_of_the_rewards_changes_nothing(name, demos, tmp_path):
     for task, data in ((toy.ENDS, demos), (toy.LARGE, large)):
         path = through(replace(METHODS[name](data), task=task), tmp_path / task[-12:])
         policies.append(read_policy(path / "policy")[0])
-        costs = read_metrics(path)["eval/cost"]
-    assert costs.max() > 0
+        costs = read_metrics(path)["train/cost"]
+    assert costs.max() > 0  # or nothing would have been learnt of them
     for array in policies[0]:
         np.testing.assert_array_equal(policies[0][array], policies[1][array])
 

@@ -46,9 +46,6 @@ class Rows:
         self._ways = np.zeros((number, SUBSTEPS, 3))
         self._ways[:, :, 2] = index.guided_at
         self._alive: list[tuple[Any, Any]] = [(None, None)] * number
-        self._stepped = (
-            index, self.rows, self._controls, self._ways, self.observations, self.parts,
-        )  # fmt: skip
 
     def __reduce__(self):
         raise TypeError("addresses cannot be copied; make another environment and set_state")
@@ -78,6 +75,12 @@ class Rows:
             # NumPy's, not the compiler's: they differ in the last bit
             self._ways[first:last, :, 0] = np.sin(phase) * self.index.travel
             self._ways[first:last, :, 1] = np.cos(phase) * self.index.travel
+
+    @property
+    def _stepped(self):
+        return (
+            self.index, self.rows, self._controls, self._ways, self.observations, self.parts,
+        )  # fmt: skip
 
     def step(self, first: int, last: int) -> None:
         """Step the rows from ``first`` to ``last`` with the actions prepared; holds no lock."""
