@@ -96,6 +96,18 @@ def test_a_step_that_is_interrupted_ends_first():
     own.close()
 
 
+def test_what_ends_a_thread_comes_back(monkeypatch):
+    def broken(*_):
+        raise ArithmeticError("no symbol")
+
+    monkeypatch.setattr(crews.Rows, "follow", broken)
+    own = vector(3, 3)
+    with pytest.raises(ArithmeticError, match="no symbol"):
+        own.step(np.zeros((3, 2)))
+    with pytest.raises(ValueError, match="closed"):
+        own.step(np.zeros((3, 2)))
+
+
 def test_a_closed_crew_says_so():
     own = vector(2, 2)
     own.close()

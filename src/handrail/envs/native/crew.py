@@ -39,10 +39,11 @@ class Crew:
         self._turns = self._done.ctypes.data + self._done.strides[0] * np.arange(number)  # kernels
         self._asleep = [False] * number
         self._bells: list[SimpleQueue[bool]] = []
+        self._failures: list[BaseException] = []
         for who, share in enumerate(shares[1:], 1):
             bell: SimpleQueue[bool] = SimpleQueue()
             self._bells.append(bell)
-            of = (rows, share, self._done, self._turns, who, self._asleep, bell)
+            of = (rows, share, self._done, self._turns, who, self._asleep, bell, self._failures)
             threading.Thread(target=_serve, args=of, daemon=True).start()
         self.close = weakref.finalize(self, _dismiss, self._bells)
         """Ends the threads; once closed, it stays so."""
@@ -52,6 +53,7 @@ class Crew:
 
         Raises:
             ValueError: it is closed.
+            BaseException: what ended one of the threads.
         """
         if not self.close.alive:
             raise ValueError("the environment is closed; make another")
@@ -66,6 +68,9 @@ class Crew:
                 try:  # Ctrl-C, at any moment: not before the others are out of the rows
                     self._ring()
                     together = kernels.gathered(self._turns, 100 * LOOKS)
+                    if self._failures:  # whose turn is never done
+                        self.close()
+                        raise self._failures[0]
                 except KeyboardInterrupt as interrupt:
                     interrupted = interrupt
         if interrupted:
@@ -85,14 +90,18 @@ def _serve(
     who: int,
     asleep: list[bool],
     bell: SimpleQueue[bool],
+    failures: list[BaseException],
 ) -> None:
-    while True:
-        rows.follow(*share, turns, who, LOOKS)
-        asleep[who] = True  # before it looks once more, as the leader rings after it has announced
-        while done[0, 0] == done[who, 0]:
-            if not bell.get():
-                return
-        asleep[who] = False
+    try:
+        while True:
+            rows.follow(*share, turns, who, LOOKS)
+            asleep[who] = True  # before it looks once more: the leader rings after it has announced
+            while done[0, 0] == done[who, 0]:
+                if not bell.get():
+                    return
+            asleep[who] = False
+    except BaseException as error:  # handed on to the leader
+        failures.append(error)
 
 
 def _dismiss(bells: list[SimpleQueue[bool]]) -> None:
