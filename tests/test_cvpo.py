@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import probes
 import pytest
+from jaxtyping import Array
 from plain import KEY, close, ensemble, gaussian, random_batch, shaken
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
@@ -15,7 +16,7 @@ from scipy.special import logsumexp, softmax
 from handrail import training
 from handrail.errors import HandrailError
 from handrail.learners import cvpo, cvpo_dual
-from handrail.learners.cvpo import CVPOSettings
+from handrail.learners.cvpo import CVPOSettings, CVPOState
 from handrail.learners.cvpo_dual import Dual
 from handrail.networks import Actor
 from handrail.types import Batch
@@ -133,8 +134,7 @@ def test_policy_loss(batch):
         actor,
         batch.observation,
         old.distribution(batch.observation),
-        jnp.float32(u),
-        jnp.float32(p),
+        cvpo.Improved.of(jnp.float32(u), jnp.float32(p)),
         jnp.array([0.03, 2.0]),
         (0.001, 0.002),
     )
@@ -197,7 +197,8 @@ def test_a_slack_limit_tightens(spec, batch):
 @pytest.mark.parametrize("limit", [0.04, 0.25])
 def test_probe_the_price_of_a_limit(limit):
     """r = a, c = a^2, at most ``limit``: the best action is its root, and the multiplier, what a
-    little more of it would earn, 1 / (2 root)."""
+    little more of it would earn, 1 / (2 root). Each batch finds it anew; in a few a policy this
+    narrow meets the limit with all its actions, or with none, and it goes to a bound."""
     settings = CVPOSettings(
         actor_rate=3e-3, critic_rate=3e-3, discount=0.0, tau=0.05, hidden=(32, 32), slack=0
     )
@@ -206,11 +207,16 @@ def test_probe_the_price_of_a_limit(limit):
     rng = np.random.default_rng(0)
     data = probes.trade_off()
     rows = rng.integers(len(data.reward), size=(3000, 64))
-    batches = Batch(*(x[rows] for x in data))
-    state = training.block(learner)(learner.init(KEY, spec), batches, 0.0).state
-    mode = float(state.old.mode(np.ones((1, 1), np.float32))[0, 0])
+    batches = Batch(*(jnp.asarray(x[rows]) for x in data))
+
+    def one(state: CVPOState, batch: Batch) -> tuple[CVPOState, Array]:
+        state, metrics = learner.update(state, batch, jnp.float32(0.0))
+        return state, metrics["cvpo/lambda"]
+
+    state, lam = jax.lax.scan(one, learner.init(KEY, spec), batches)
+    mode = float(state.old.mode(jnp.ones((1, 1)))[0, 0])
     assert mode == pytest.approx(limit**0.5, abs=0.04)
-    assert float(state.dual.lam) == pytest.approx(1 / (2 * limit**0.5), rel=0.25)
+    assert np.median(lam[-500:]) == pytest.approx(1 / (2 * limit**0.5), rel=0.25)
 
 
 def test_probe_values_of_reward_and_cost():

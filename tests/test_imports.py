@@ -7,7 +7,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "handrail"
 LAYERS = [
-    {"errors", "types"},
+    {"errors", "types", "products"},
     {"networks", "training"},
     {"learners", "guidance", "prealignment", "multipliers", "pid"},
     {"gold", "marvel"},

@@ -1,5 +1,6 @@
 """Networks against plain NumPy."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from plain import KEY, close, ensemble, shaken
 
 from handrail import networks
 from handrail.networks import Critic
+from handrail.products import product
 
 B, STATE, A = 6, 3, 2
 
@@ -31,3 +33,14 @@ def test_a_critic_of_many_actions_standardises_its_layers():
     q = critic.of_actions(s, a)
     for j in range(5):
         close(q[:, :, j], critic(s, a[:, j]), 1e-4)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(7, 2), (2, 7), (4, 4)])
+def test_the_gradients_of_a_product(inputs, outputs):
+    """Of x w · g: g wᵀ by x and xᵀ g by w, tall, wide and square."""
+    rng = np.random.default_rng(0)
+    x, w, g = rng.normal(size=(5, inputs)), rng.normal(size=(inputs, outputs)), rng.normal(size=5)
+    g = g[:, None] * np.ones(outputs)
+    of_x, of_w = jax.jit(jax.grad(lambda x, w: (product(x, w) * g).sum(), argnums=(0, 1)))(x, w)
+    np.testing.assert_allclose(of_x, g @ w.T, rtol=1e-5)
+    np.testing.assert_allclose(of_w, x.T @ g, rtol=1e-5, atol=1e-6)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from handrail.errors import HandrailError
+from handrail.products import product
 
 LOG_STD_RANGE = (-5.0, 2.0)
 AT_A_TIME = 2048
@@ -33,7 +34,7 @@ class Linear(eqx.Module):
         self.bias = jnp.zeros(outputs)
 
     def __call__(self, x: Float[Array, "B I"]) -> Float[Array, "B J"]:
-        return x @ self.weight + self.bias[None]
+        return product(x, self.weight) + self.bias[None]
 
 
 class MLP(eqx.Module):

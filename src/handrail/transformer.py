@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt32
 
 from handrail.errors import HandrailError
+from handrail.products import product
 
 Activation = Literal["relu", "gelu_new"]
 Draw = Callable[[Float[Array, "*shape"]], Float[Array, "*shape"]]
@@ -44,28 +45,7 @@ class Dense(eqx.Module):
         return cls(weight, jax.random.uniform(k2, (outputs,), minval=-bound, maxval=bound))
 
     def __call__(self, x: Float[Array, "N I"]) -> Float[Array, "N J"]:
-        return _product(x, self.weight) + self.bias[None]
-
-
-@jax.custom_vjp
-def _product(x: Float[Array, "N I"], w: Float[Array, "I J"]) -> Float[Array, "N J"]:
-    """x w, whose gradient of w is computed with the smaller of I and J as its rows: the other way
-    round the same product takes half as long again. The barrier keeps XLA from turning it back."""
-    return x @ w
-
-
-def _product_forward(x: Array, w: Array) -> tuple[Array, tuple[Array, Array]]:
-    return x @ w, (x, w)
-
-
-def _product_backward(saved: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
-    x, w = saved
-    tall = w.shape[0] > w.shape[1]
-    dw = jax.lax.optimization_barrier(dy.T @ x).T if tall else x.T @ dy
-    return dy @ w.T, dw
-
-
-_product.defvjp(_product_forward, _product_backward)
+        return product(x, self.weight) + self.bias[None]
 
 
 class LayerNorm(eqx.Module):

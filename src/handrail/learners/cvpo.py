@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -23,7 +24,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from handrail.errors import HandrailError
 from handrail.learners.cvpo_dual import RANGE, Dual, solve_dual, weights
 from handrail.learners.sac import critic_loss
-from handrail.networks import Actor, ActorCritics, Critic, normal_log_density
+from handrail.networks import Actor, ActorCritics, Critic
 from handrail.training import Learner, Trained, check_ranges, discounted_limit, polyak
 from handrail.types import Batch, Metrics, Spec
 
@@ -153,6 +154,25 @@ def _state(settings: CVPOSettings, nets: ActorCritics, key: PRNGKeyArray) -> CVP
 # ---- M-step --------------------------------------------------------------------------------------
 
 
+class Improved(NamedTuple):
+    """Mean and variance of u under the E-step's weights, all that a Gaussian's fit asks of them."""
+
+    mean: Float[Array, "B A"]
+    variance: Float[Array, "B A"]
+
+    @classmethod
+    def of(cls, u: Float[Array, "B M A"], p: Float[Array, "B M"]) -> Improved:
+        mean = jnp.einsum("bm,bma->ba", p, u)
+        return cls(mean, jnp.einsum("bm,bma->ba", p, (u - mean[:, None]) ** 2))
+
+    def log_density(
+        self, mean: Float[Array, "B A"], std: Float[Array, "B A"]
+    ) -> Float[Array, " B"]:
+        """The mean of log N(u; mean, std) under the weights."""
+        squares = (self.mean - mean) ** 2 + self.variance
+        return -(0.5 * squares / std**2 + jnp.log(std) + 0.5 * math.log(2 * math.pi)).sum(1)
+
+
 def divergences(
     mean: Float[Array, "B A"],
     std: Float[Array, "B A"],
@@ -170,8 +190,7 @@ def policy_loss(
     actor: Actor,
     observation: Float[Array, "B O"],
     old: tuple[Float[Array, "B A"], Float[Array, "B A"]],
-    u: Float[Array, "B M A"],
-    p: Float[Array, "B M"],
+    improved: Improved,
     multipliers: Float[Array, " 2"],
     epsilons: tuple[float, float],
 ) -> tuple[Float[Array, ""], Float[Array, " 2"]]:
@@ -179,14 +198,9 @@ def policy_loss(
     as aux. Eq. 12, 14."""
     mean, std = actor.distribution(observation)
     old_mean, old_std = old
-
-    def log_density(mean, std):
-        noise = (u - mean[:, None]) / std[:, None]
-        return normal_log_density(noise, jnp.broadcast_to(std[:, None], noise.shape))
-
-    fit = (p * (log_density(mean, old_std) + log_density(old_mean, std))).sum(1).mean()
+    fit = improved.log_density(mean, old_std) + improved.log_density(old_mean, std)
     kl = divergences(mean, std, old_mean, old_std)
-    return -fit - (multipliers * (jnp.stack(epsilons) - kl)).sum(), kl
+    return -fit.mean() - (multipliers * (jnp.stack(epsilons) - kl)).sum(), kl
 
 
 # ---- the update ----------------------------------------------------------------------------------
@@ -220,7 +234,7 @@ def update(
     dual, iterations = solve_dual(
         state.dual, q, qc, limit, settings.epsilon, settings.largest_multiplier
     )
-    p = weights(dual, q, qc)
+    improved = Improved.of(u, weights(dual, q, qc))
 
     # M-steps, the multipliers of the two KL bounds moved after each.
     epsilons = settings.epsilon_mean, settings.epsilon_std
@@ -229,7 +243,7 @@ def update(
         actor, multipliers = carry
         actor, (loss, kl) = actor.descend(
             lambda net: policy_loss(
-                net, batch.observation, (old_mean, old_std), u, p, multipliers, epsilons
+                net, batch.observation, (old_mean, old_std), improved, multipliers, epsilons
             ),
             aux=True,
         )
