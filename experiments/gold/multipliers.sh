@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes results/multipliers.csv: three tasks x three cost limits x GOLD's w fixed, by adaptive PID, by PID,
+# Makes results/multipliers.csv: four tasks x three cost limits x GOLD's w fixed, by adaptive PID, by PID,
 # and Handrail, which holds a limit by a multiplier of its own. The same demonstrations for all of a task, a
 # guide for a seed. With w fixed a run does not know the limit, so one run is judged by all three.
 # Complete runs are kept, stopped ones go on. Where w moves, GOLD's policy is drawn by the soft
 # actor-critic: on the leash of ddpg_bc the cost does not answer to w (decision 9).
 #   experiments/gold/multipliers.sh METHOD TASK [seed ...]
-#   METHOD: handrail, fixed, adaptive-pid or pid; TASK: PointGoal1, CarGoal1 or PointButton1
+#   METHOD: handrail, fixed, adaptive-pid or pid; TASK: PointGoal1, CarGoal1, PointButton1 or PointPush1
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 handrail=.venv/bin/handrail
