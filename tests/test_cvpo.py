@@ -216,7 +216,8 @@ def test_probe_the_price_of_a_limit(limit):
     state, lam = jax.lax.scan(one, learner.init(KEY, spec), batches)
     mode = float(state.old.mode(jnp.ones((1, 1)))[0, 0])
     assert mode == pytest.approx(limit**0.5, abs=0.04)
-    assert np.median(lam[-500:]) == pytest.approx(1 / (2 * limit**0.5), rel=0.25)
+    price = 1 / (2 * limit**0.5)
+    assert np.mean(np.abs(lam[-500:] / price - 1) < 0.25) > 0.6
 
 
 def test_probe_values_of_reward_and_cost():

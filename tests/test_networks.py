@@ -37,10 +37,10 @@ def test_a_critic_of_many_actions_standardises_its_layers():
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(7, 2), (2, 7), (4, 4)])
 def test_the_gradients_of_a_product(inputs, outputs):
-    """Of x w · g: g wᵀ by x and xᵀ g by w, tall, wide and square."""
+    """Of the sum of x w times g: g wᵀ by x and xᵀ g by w; of a w tall, wide and square."""
     rng = np.random.default_rng(0)
-    x, w, g = rng.normal(size=(5, inputs)), rng.normal(size=(inputs, outputs)), rng.normal(size=5)
-    g = g[:, None] * np.ones(outputs)
+    x, w, g = (rng.normal(size=size) for size in ((5, inputs), (inputs, outputs), (5, outputs)))
+    close(product(x, w), x @ w)
     of_x, of_w = jax.jit(jax.grad(lambda x, w: (product(x, w) * g).sum(), argnums=(0, 1)))(x, w)
-    np.testing.assert_allclose(of_x, g @ w.T, rtol=1e-5)
-    np.testing.assert_allclose(of_w, x.T @ g, rtol=1e-5, atol=1e-6)
+    close(of_x, g @ w.T)
+    close(of_w, x.T @ g)

@@ -155,20 +155,22 @@ def _state(settings: CVPOSettings, nets: ActorCritics, key: PRNGKeyArray) -> CVP
 
 
 class Improved(NamedTuple):
-    """Mean and variance of u under the E-step's weights, all that a Gaussian's fit asks of them."""
+    """Mean and variance of u under the E-step's q(a|s): the fit of a Gaussian, Eq. 12, asks no more
+    of the actions."""
 
     mean: Float[Array, "B A"]
     variance: Float[Array, "B A"]
 
     @classmethod
     def of(cls, u: Float[Array, "B M A"], p: Float[Array, "B M"]) -> Improved:
+        """Of actions ``u`` (before the tanh) with weights ``p``, whose sum in each state is 1."""
         mean = jnp.einsum("bm,bma->ba", p, u)
         return cls(mean, jnp.einsum("bm,bma->ba", p, (u - mean[:, None]) ** 2))
 
     def log_density(
         self, mean: Float[Array, "B A"], std: Float[Array, "B A"]
     ) -> Float[Array, " B"]:
-        """The mean of log N(u; mean, std) under the weights."""
+        """E_q[log N(u; mean, std)]."""
         squares = (self.mean - mean) ** 2 + self.variance
         return -(0.5 * squares / std**2 + jnp.log(std) + 0.5 * math.log(2 * math.pi)).sum(1)
 
@@ -194,8 +196,8 @@ def policy_loss(
     multipliers: Float[Array, " 2"],
     epsilons: tuple[float, float],
 ) -> tuple[Float[Array, ""], Float[Array, " 2"]]:
-    """-E[p (log N(u; mean, old_std) + log N(u; old_mean, std))] - alpha · (eps - KL), the two KLs
-    as aux. Eq. 12, 14."""
+    """-E_q[log N(u; mean, old_std) + log N(u; old_mean, std)] - alpha · (eps - KL), the two KLs as
+    aux. Eq. 12, 14."""
     mean, std = actor.distribution(observation)
     old_mean, old_std = old
     fit = improved.log_density(mean, old_std) + improved.log_density(old_mean, std)
