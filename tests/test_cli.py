@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -315,6 +316,21 @@ def test_a_run_has_all_that_is_promised(trained):
         assert summary["validation"]["cost_limit"] == (3.5 if name == "gold" else 25)
 
 
+@pytest.mark.parametrize("largest", [0.5, 40])
+def test_a_run_that_ends_beyond_its_limit_says_so(handrail, tmp_path, largest):
+    """And what held its multiplier back: that is the one thing that its user can change."""
+    demos = tmp_path / "costly.hdf5"
+    sources.write(toy.demonstrations(goal=1.5), demos)
+    code, _, errors = handrail(
+        *("train", "iql", toy.TOY, "--demos", demos, "--out", tmp_path / "run", "--hidden", 8),
+        *("--cost-limit", 0, "--multiplier", "pid", "--cost-weight", 0, "--pid.largest", largest),
+        *("--pretrain", 100, *LOOP),
+    )
+    assert code == 0, errors
+    assert "validation episodes, beyond the limit of 0; `handrail evaluate" in errors
+    assert ("stood at its bound of 0.5 in the end" in errors) == (largest == 0.5)
+
+
 def test_a_run_sums_itself_up_for_machines(trained, demos, handrail, tmp_path):
     path = tmp_path / "run"
     short = ["--hidden", 8, "--updates", 5, "--batch", 8]
@@ -341,6 +357,33 @@ def test_a_demo_goes_on_only_as_it_was_begun(trained, mistake, tmp_path):
     assert f"{tmp_path / 'gold'} was begun with another method; say what" in line
     assert "steps is 0" in mistake("demo", "--out", tmp_path / "new", "--steps", 0)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_run_goes_on_from_another_directory(handrail, monkeypatch, tmp_path):
+    """With the data that it was begun with, named by a path relative to where that was."""
+    begun, elsewhere = tmp_path / "begun", tmp_path / "elsewhere"
+    begun.mkdir()
+    elsewhere.mkdir()
+    toy.demonstration_file(begun / "toy.hdf5", episodes=6)
+    monkeypatch.chdir(begun)
+    short = ["--hidden", 8, "--updates", 5, "--batch", 8]
+    name = ["train", "bc", toy.TOY, "--demos", "toy.hdf5", *short]
+    assert handrail(*name, "--out", "whole")[0] == 0
+    assert handrail(*name, "--out", "cut")[0] == 0
+    (begun / "cut" / "summary.json").unlink()
+    shutil.rmtree(begun / "cut" / "checkpoint")
+    monkeypatch.chdir(elsewhere)
+    code, _, errors = handrail("resume", begun / "cut")
+    assert code == 0, errors
+    whole, cut = (
+        json.loads((begun / run / "summary.json").read_text()) for run in ("whole", "cut")
+    )
+    assert whole["validation"] == cut["validation"]
+    (begun / "toy.hdf5").unlink()
+    (begun / "cut" / "summary.json").unlink()
+    code, _, errors = handrail("resume", begun / "cut")
+    assert code == 2
+    assert "toy.hdf5" in errors
 
 
 def test_a_complete_run_has_nothing_to_resume(trained, handrail):

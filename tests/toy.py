@@ -89,8 +89,10 @@ class Steady:
         return np.clip(action, -1, 1)[:, None].astype(np.float32), carry + 1
 
 
-def demonstrations(task: str = TOY, episodes: int = 8, seed: int = 0) -> Episodes:
-    played = play(Steady(), [envs.make(task)], range(seed, seed + episodes))
+def demonstrations(
+    task: str = TOY, episodes: int = 8, seed: int = 0, goal: float = 0.3
+) -> Episodes:
+    played = play(Steady(goal), [envs.make(task)], range(seed, seed + episodes))
     return Episodes(tuple(played), task)
 
 

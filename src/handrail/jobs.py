@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeGuard, get_type_hints
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from handrail.marvel import Marvel
 from handrail.methods import BC, DT, Method
 from handrail.metrics_file import read_metrics
 from handrail.offline_methods import CPQ, BEARLag, Clone
-from handrail.online_methods import CVPO, IQL, Expert, SACLag
+from handrail.online_methods import CVPO, IQL, Expert, SACLag, ShapedOnline
 from handrail.progress import Console
 from handrail.runs import Run
 
@@ -69,7 +69,7 @@ def method_of(run: Run) -> Method:
     Raises:
         HandrailError: the method or a setting is unknown to this version.
     """
-    settings = dict(run.settings)
+    settings = _found(run.settings, Path(run.about.get("directory", "")))
     name = settings.pop("method", None)
     if name not in METHODS:
         raise HandrailError(f"{run.path}: unknown method {name!r}; use the version that began it")
@@ -78,6 +78,23 @@ def method_of(run: Run) -> Method:
         return build(METHODS[name], settings, file)
     except (TypeError, ValueError) as error:
         raise HandrailError(f"{file} is damaged: {error}; restore it") from error
+
+
+def _found(settings: dict[str, Any], began: Path) -> dict[str, Any]:
+    """Settings whose relative paths are those from the directory in which the run was begun, where
+    they lead nowhere from here."""
+    found = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            value = _found(value, began)
+        elif name in _PATHS and not Path(value).exists() and (began / value).exists():
+            value = str(began / value)
+        found[name] = value
+    return found
+
+
+_PATHS = ("demos", "guide", "offline", "weights")
+"""Settings that name files and directories which a run reads."""
 
 
 def build(cls: type, values: dict[str, Any], file: Path) -> Any:
@@ -128,11 +145,27 @@ def _train(method: Method, run: Run) -> None:
             raise Stopped(f"{stopped}; go on with `handrail resume {run.path}`") from None
         if method.env_steps:
             draw([run.path], run.path)
+        cost, limit = found["cost"]["mean"], found["cost_limit"]
+        beyond = f", beyond the limit of {limit:g}" if cost > limit else ""
         console.say(
             f"done in {run.seconds:,.0f} s: return {found['return']['mean']:.1f}, cost "
-            f"{found['cost']['mean']:.1f} over {found['episodes']} validation episodes; "
+            f"{cost:.1f} over {found['episodes']} validation episodes{beyond}; "
             f"`handrail evaluate {run.path}` judges it on evaluation seeds"
         )
+        if beyond and _bounded(method, run):
+            console.say(
+                f"what weighs the cost stood at its bound of {method.pid.largest:g} in the end: "
+                "a larger --pid.largest lets it rise further"
+            )
+
+
+def _bounded(method: Method, run: Run) -> TypeGuard[ShapedOnline]:
+    """Whether a controller of the cost's weight ended at the largest that it may give for good."""
+    return (
+        isinstance(method, ShapedOnline)
+        and method.multiplier != "fixed"
+        and read_metrics(run.path)["cost_weight"][-1] >= method.pid.largest
+    )
 
 
 _KINDS = {

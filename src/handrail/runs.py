@@ -48,7 +48,8 @@ class Run:
     Attributes:
         path: the directory.
         settings: the resolved settings as TOML gives them back (a ``None`` is an absent key).
-        about: version, commit, format and jax version that made the run.
+        about: version, commit, format and jax version that made the run, and the directory in which
+            it was begun.
     """
 
     def __init__(self, path: Path, settings: dict[str, Any], about: dict[str, Any]):
@@ -362,7 +363,12 @@ def plain(value: Any) -> Any:
 
 
 def _about() -> dict[str, Any]:
-    about = {"version": version("handrail"), "format": FORMAT, "jax": version("jax")}
+    about = {
+        "version": version("handrail"),
+        "format": FORMAT,
+        "jax": version("jax"),
+        "directory": os.getcwd(),  # that relative paths among the settings are relative to
+    }
     commit = _commit()
     return {**about, "commit": commit} if commit else about
 
