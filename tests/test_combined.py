@@ -11,12 +11,12 @@ import pytest
 import toy
 from broken_off import through
 
+from handrail.baselines import PEX, SO2, WSRL, Relearn, WarmStart
 from handrail.cli import main
 from handrail.combined import Handrail
 from handrail.data import sources
 from handrail.data.episodes import Episodes
 from handrail.errors import HandrailError
-from handrail.fine_tuning import PEX, SO2, WSRL, Relearn, WarmStart
 from handrail.gold import GOLD
 from handrail.guidance import GuidanceSettings
 from handrail.handover import Learnt

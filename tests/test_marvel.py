@@ -13,12 +13,13 @@ import toy
 from broken_off import assert_same, broken, through
 
 from handrail import envs
+from handrail.baselines import JSRL, PEX, SO2, WSRL, Relearn, WarmStart
 from handrail.cli import main
 from handrail.combined import Handrail
 from handrail.data.replay import Replay
 from handrail.data.windows import Normaliser
 from handrail.errors import HandrailError
-from handrail.fine_tuning import JSRL, PEX, SO2, WSRL, ByEither, FromOffline, Relearn, WarmStart
+from handrail.fine_tuning import ByEither, FromOffline
 from handrail.guidance import GuidanceSettings
 from handrail.handover import Learnt
 from handrail.jobs import start

@@ -1,23 +1,22 @@
-"""From an offline policy to an online one: what all such methods share, and those that Marvel is
-compared with.
+"""From an offline policy to an online one: what all such methods share.
 
 Each learns offline first (``FromOffline.pretrain``), then goes on online by SAC-Lagrangian, or by
-CVPO where that can be; they differ in what they keep and in who acts.
+CVPO where that can be. ``handrail.marvel`` is one of them, ``handrail.baselines`` are those that it
+is compared with.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from tyro.conf import OmitArgPrefixes
 
-from handrail import envs, expansion
+from handrail import envs
 from handrail.behaviour import Alone, Behaviour
 from handrail.data.episodes import Episodes
 from handrail.errors import HandrailError
-from handrail.guidance import Guidance, GuidanceSettings
 from handrail.handover import Learnt
 from handrail.learners import bear_lagrangian, cloning, cpq, cvpo, sac_lagrangian
 from handrail.learners.cvpo import CVPOSettings
@@ -260,106 +259,3 @@ class ByEither(FromOffline):
 
     def holds(self, fade_in: float) -> Controller:
         return Unshaped(self.limit()) if self._cvpo else super().holds(fade_in)
-
-
-@dataclass(frozen=True, kw_only=True)
-class WarmStart(ByEither):
-    """Fine-tune what was learnt offline as it is: policy and critics."""
-
-    name = "warm-start"
-    shown = "Warm Start"
-
-    def train(self, run: Run, watcher: Watcher) -> Student:
-        learnt = self.pretrain(run, watcher)
-        learner = self.learner(learnt.networks, critics=self.keeps_critics)
-        return self.finetune(run, watcher, learnt, learner)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Relearn(WarmStart):
-    """Fine-tune the offline policy with critics that are learnt anew, online."""
-
-    name = "relearn"
-    shown = "Re-learn Q"
-    keeps_critics = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class WSRL(WarmStart):
-    """Warm-start RL: Warm Start after some steps in which the offline policy acts.
-
-    Nothing is learnt until replay holds ``start`` steps of it; no offline data is kept (Zhou et al.
-    2024, arXiv 2412.07762).
-    """
-
-    name = "wsrl"
-    shown = "WSRL"
-    online: OmitArgPrefixes[OnlineSettings] = field(
-        default_factory=lambda: replace(AVERAGED, start=5000)
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SO2(FromOffline):
-    """SO2: Warm Start with noise on the targets' actions and more steps of the critics.
-
-    Zhang et al. 2024, arXiv 2312.07685. Each step of the critics has a batch of its own.
-    """
-
-    name = "so2"
-    shown = "SO2"
-    sac: OmitArgPrefixes[SACLagrangianSettings] = field(
-        default_factory=lambda: SACLagrangianSettings(
-            initial_alpha=0.01, target_noise=0.1, critic_steps=4
-        )
-    )
-
-    def train(self, run: Run, watcher: Watcher) -> Student:
-        learnt = self.pretrain(run, watcher)
-        return self.finetune(run, watcher, learnt, self.learner(learnt.networks))
-
-    def loop(self) -> OnlineSettings:
-        return replace(self.online, batch=self.online.batch * self.sac.critic_steps)
-
-
-@dataclass(frozen=True, kw_only=True)
-class JSRL(ByEither):
-    """Jump-start RL: the offline policy acts first in an episode, ever more briefly.
-
-    The student begins untrained (Uchendu et al. 2023, arXiv 2204.02372).
-    """
-
-    name = "jsrl"
-    shown = "JSRL"
-    keeps = keeps_critics = False
-    guidance: OmitArgPrefixes[GuidanceSettings] = field(default_factory=GuidanceSettings)
-
-    def train(self, run: Run, watcher: Watcher) -> Student:
-        learnt = self.pretrain(run, watcher)
-        guidance = Guidance.of(
-            learnt.policy, self.guidance, horizon=self.spec().horizon, steps=self.online.steps
-        )
-        return self.finetune(run, watcher, learnt, self.learner(None), guidance)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PEX(FromOffline):
-    """Policy expansion: a new policy beside the offline one, the critics choose who acts.
-
-    Zhang, Xu, Yu 2023, arXiv 2302.00935; ``handrail.expansion``.
-    """
-
-    name = "pex"
-    shown = "PEX"
-    temperature: float = 0.3
-    """Of the choice, > 0, in reward units (PEX's inverse temperature: 3)."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.temperature < float("inf"):  # nor NaN
-            raise HandrailError(f"the temperature is {self.temperature:g}; it must be above 0")
-
-    def train(self, run: Run, watcher: Watcher) -> Student:
-        learnt = self.pretrain(run, watcher)
-        learner = expansion.learner(self.sac, learnt.networks, self.temperature)
-        return self.finetune(run, watcher, learnt, learner)

@@ -8,10 +8,10 @@ from typing import Any, TypeGuard, get_type_hints
 
 import numpy as np
 
+from handrail.baselines import JSRL, PEX, SO2, WSRL, Relearn, WarmStart
 from handrail.combined import Handrail
 from handrail.errors import HandrailError, Stopped
 from handrail.figures import learning_curves, reward_cost_plane
-from handrail.fine_tuning import JSRL, PEX, SO2, WSRL, Relearn, WarmStart
 from handrail.gold import GOLD
 from handrail.marvel import Marvel
 from handrail.methods import BC, DT, Method
