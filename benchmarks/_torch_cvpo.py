@@ -100,7 +100,7 @@ class TorchCVPO:
                 ]
             )
             bound = torch.tensor([k.epsilon_mean, k.epsilon_std])
-            self._descend(0, -fit - (self.multipliers * (bound - kl)).sum())
+            self._descend(0, -fit - k.actions * (self.multipliers * (bound - kl)).sum())
             moved = self.multipliers + torch.tensor(MULTIPLIER_STEP) * (kl.detach() - bound)
             self.multipliers = torch.minimum(moved.clamp(min=0), torch.tensor(MULTIPLIER_MOST))
 

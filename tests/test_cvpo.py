@@ -184,9 +184,9 @@ def test_the_multipliers_of_the_divergences_hold_them(spec, batch):
 def test_a_slack_limit_tightens(spec, batch):
     settings = CVPOSettings(hidden=(8, 8), actions=M, slack=4.0, slack_updates=10)
     learner = cvpo.learner(settings, spec, 5.0)
-    state, limits = learner.init(KEY, spec), []
+    state, limits, update = learner.init(KEY, spec), [], eqx.filter_jit(learner.update)
     for _ in range(30):
-        state, metrics = learner.update(state, batch, jnp.float32(0.0))
+        state, metrics = update(state, batch, jnp.float32(0.0))
         limits.append(float(metrics["value/qc_limit"]))
     n = np.arange(30)
     close(
@@ -218,6 +218,24 @@ def test_probe_the_price_of_a_limit(limit):
     assert mode == pytest.approx(limit**0.5, abs=0.04)
     price = 1 / (2 * limit**0.5)
     assert np.mean(np.abs(lam[-500:] / price - 1) < 0.25) > 0.6
+
+
+def test_probe_the_mean_goes_no_faster_than_its_bound():
+    """On the way to the limit's action; with multipliers of a likelihood that is M times smaller
+    than the one they stand against, it went five times as fast and more."""
+    settings = CVPOSettings(discount=0.0, hidden=(32, 32), slack=0)
+    learner = cvpo.learner(settings, replace(probes.SPEC, horizon=1), 0.25)
+    data = probes.trade_off()
+    rows = np.random.default_rng(0).integers(len(data.reward), size=(500, 64))
+    batches = Batch(*(jnp.asarray(x[rows]) for x in data))
+
+    def one(state: CVPOState, batch: Batch) -> tuple[CVPOState, Array]:
+        state, metrics = learner.update(state, batch, jnp.float32(0.0))
+        return state, metrics["cvpo/kl_mean"]
+
+    kl = jax.lax.scan(one, learner.init(KEY, probes.SPEC), batches)[1]
+    assert kl[50:250].mean() < 20 * settings.epsilon_mean
+    assert kl[250:500].mean() < settings.epsilon_mean
 
 
 def test_probe_values_of_reward_and_cost():

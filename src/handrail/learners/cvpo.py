@@ -86,13 +86,15 @@ class CVPOState(eqx.Module):
     cost_critic: Trained
     cost_target: Critic
     dual: Dual  # where the next E-step's search begins
-    multipliers: Float[Array, " 2"]  # of the M-step's two KL bounds: alpha_mean, alpha_std
+    multipliers: Float[Array, " 2"]  # alpha_mean, alpha_std of the two KL bounds, an action
     updates: Int[Array, ""]
     key: PRNGKeyArray
 
 
 MULTIPLIER_MOST = (0.1, 10.0)
-"""Largest alpha_mean and alpha_std (CVPO's code)."""
+"""Largest alpha_mean and alpha_std (CVPO's code), for each of the actions: the likelihood that they
+stand against is a mean over states and actions there. Eq. 12 sums over the actions, and so does
+``policy_loss``, which therefore takes them M times."""
 MULTIPLIER_STEP = (1.0, 100.0)
 """Change of alpha_mean and alpha_std for each unit of KL beyond its bound (CVPO's code)."""
 
@@ -243,9 +245,10 @@ def update(
 
     def m_step(carry: tuple[Trained, Float[Array, " 2"]], _: None):
         actor, multipliers = carry
+        alphas = m * multipliers
         actor, (loss, kl) = actor.descend(
             lambda net: policy_loss(
-                net, batch.observation, (old_mean, old_std), improved, multipliers, epsilons
+                net, batch.observation, (old_mean, old_std), improved, alphas, epsilons
             ),
             aux=True,
         )
