@@ -86,9 +86,9 @@ def test_on_disk_it_is_the_same_policy(policy, seen, tmp_path):
     np.testing.assert_array_equal(loaded.act(None, *seen)[0], policy.mode().act(None, *seen)[0])
 
 
-def test_the_offline_policy_stays_and_the_multiplier_is_the_last(seen):
+def test_the_offline_policy_stays_and_the_multiplier_is_the_last_or_the_first(seen):
     offline = _nets(3)
-    learner = expansion.learner(SACLagrangianSettings(hidden=(8, 8)), offline, 0.5)
+    learner = expansion.learner(SACLagrangianSettings(hidden=(8, 8)), offline, 0.5, 1.5)
     state = learner.init(KEY, SPEC)
     rng = np.random.default_rng(1)
     rows = Batch(*(rng.normal(size=(16, *s)).astype(np.float32)
@@ -98,7 +98,7 @@ def test_the_offline_policy_stays_and_the_multiplier_is_the_last(seen):
     acting = learner.policy(jax.tree.map(np.asarray, learner.actor(state)))
     assert isinstance(acting, ExpandedPolicy)
     assert isinstance(first, ExpandedPolicy)
-    assert (first.multiplier, acting.multiplier) == (0.0, 2.5)
+    assert (first.multiplier, acting.multiplier) == (1.5, 2.5)
     for ours, theirs in zip(
         acting.offline.weights, MLPPolicy.of(offline.actor).weights, strict=True
     ):

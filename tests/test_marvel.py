@@ -33,7 +33,7 @@ from handrail.learners.sac_lagrangian import SACLagrangianSettings
 from handrail.marvel import Marvel, PreAligned
 from handrail.metrics_file import read_metrics
 from handrail.offline_methods import CPQ, HANDOVER, BEARLag
-from handrail.online import OnlineSettings
+from handrail.online import Online, OnlineSettings
 from handrail.online_methods import SACLag
 from handrail.prealignment import PrealignmentSettings, rank_correlations
 from handrail.rollout import play
@@ -187,6 +187,20 @@ def test_what_each_method_goes_on_from(
     learnt = Learnt.load(offline / HANDOVER, toy.ENDS)
     method = made(cls, data, offline=str(offline), **changes)
     assert _kept(method, learnt, tmp_path, monkeypatch) == (actor, critic)
+
+
+@pytest.mark.parametrize(("cls", "guided"), [(WarmStart, 0), (JSRL, 1), (Handrail, 1)])
+def test_a_multiplier_is_in_full_force_as_the_guide_leaves(
+    cls, guided, data, offline, tmp_path, monkeypatch
+):
+    """What episodes cost that another policy acted in says little of the student's multiplier."""
+    seen = []
+    monkeypatch.setattr(Online, "train", lambda self, watcher: seen.append(self.controller))
+    method = made(cls, data, offline=str(offline), multiplier="pid")
+    with Run.create(tmp_path / "run", method.settings()) as run:
+        method.train(run, _silent())
+    share = method.guidance.share if guided else 0
+    assert [control.fade_in for control in seen] == [share * LOOP.steps]
 
 
 def test_marvel_begins_with_the_critics_that_were_aligned(data, offline, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,10 +95,24 @@ def test_the_draws_are_the_episodes_alone():
     quiet, loud = Spy(toy.Steady(noise=0.0)), Spy(toy.Steady(noise=2.0))
     list(play(quiet, simulators(1, toy.TOY), [7]))
     list(play(loud, simulators(3, toy.TOY), [3, 7, 9]))
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng([7, 1])
     for (_, left), (_, right) in zip(quiet.asked, loud.asked, strict=True):
         assert left.normal[0, 0] == right.normal[1, 0] == rng.standard_normal(1, np.float32)[0]
         assert left.uniform[0] == right.uniform[1] == np.float32(rng.random())
+
+
+def test_the_draws_tell_nothing_of_the_episodes_start():
+    """Gymnasium seeds a simulator's generator with the episode's seed: of the same stream, ours
+    would give the sizes and signs of noise away to who has seen the start."""
+    starts, draws = [], []
+    for seed in range(400):
+        spy = Spy()
+        list(itertools.islice(play(spy, simulators(1, toy.TOY), [seed]), 1))
+        starts.append(spy.asked[0][0].observation[0, 0])
+        first = [draws for _, draws in spy.asked[:4]]
+        draws.append([(d.normal[0, 0], abs(d.normal[0, 0]), d.uniform[0]) for d in first])
+    related = np.corrcoef(np.column_stack([starts, np.reshape(draws, (400, -1))]).T)[0, 1:]
+    assert np.abs(related).max() < 0.2  # four standard errors
 
 
 def test_idle_rows_wait():

@@ -14,6 +14,7 @@ from handrail import expansion
 from handrail.errors import HandrailError
 from handrail.fine_tuning import ByEither, FromOffline
 from handrail.guidance import Guidance, GuidanceSettings
+from handrail.learners.cvpo import CVPOSettings
 from handrail.learners.sac_lagrangian import SACLagrangianSettings
 from handrail.online import OnlineSettings
 from handrail.online_methods import AVERAGED
@@ -93,13 +94,16 @@ class JSRL(ByEither):
     shown = "JSRL"
     keeps = keeps_critics = False
     guidance: OmitArgPrefixes[GuidanceSettings] = field(default_factory=GuidanceSettings)
+    # Its student can do nothing yet, unlike theirs who go on from what was learnt.
+    cvpo: CVPOSettings = field(default_factory=CVPOSettings)
 
     def train(self, run: Run, watcher: Watcher) -> Student:
         learnt = self.pretrain(run, watcher)
         guidance = Guidance.of(
             learnt.policy, self.guidance, horizon=self.spec().horizon, steps=self.online.steps
         )
-        return self.finetune(run, watcher, learnt, self.learner(None), guidance)
+        fade_in = self.guidance.share * self.online.steps
+        return self.finetune(run, watcher, learnt, self.learner(None), guidance, fade_in=fade_in)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,5 +125,5 @@ class PEX(FromOffline):
 
     def train(self, run: Run, watcher: Watcher) -> Student:
         learnt = self.pretrain(run, watcher)
-        learner = expansion.learner(self.sac, learnt.networks, self.temperature)
+        learner = expansion.learner(self.sac, learnt.networks, self.temperature, self.cost_weight)
         return self.finetune(run, watcher, learnt, learner)

@@ -170,8 +170,13 @@ class ExpandedPolicy:
         )
 
 
-def learner(settings: SACLagrangianSettings, offline: ActorCritics, temperature: float) -> Learner:
-    """A new policy learnt by SAC-Lagrangian on the critics that were learnt offline."""
+def learner(
+    settings: SACLagrangianSettings, offline: ActorCritics, temperature: float, multiplier: float
+) -> Learner:
+    """A new policy learnt by SAC-Lagrangian on the critics that were learnt offline.
+
+    ``multiplier`` is the one by which they choose until the first update brings another.
+    """
     sac = sac_lagrangian.learner(settings, offline, actor=False)
     frozen = MLPPolicy.of(jax.tree.map(np.asarray, offline.actor))
 
@@ -195,7 +200,7 @@ def learner(settings: SACLagrangianSettings, offline: ActorCritics, temperature:
 
     return Learner(
         "PEX",
-        lambda key, spec: ExpansionState(sac.init(key, spec), jnp.float32(0.0)),
+        lambda key, spec: ExpansionState(sac.init(key, spec), jnp.float32(multiplier)),
         update,
         lambda state: Acting(
             state.sac.actor.net, state.sac.critic.net, state.sac.cost_critic.net, state.multiplier

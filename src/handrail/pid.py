@@ -157,8 +157,8 @@ class adaptive:
         errors = new["errors"]
         mean = sum(errors) / len(errors)
         deviation = (sum((e - mean) ** 2 for e in errors) / len(errors)) ** 0.5
-        # Costs in limits are 1 + error, so both arguments are over max(C, d).
-        over = 1 + max(mean, 0.0)
+        # max(C, d), in the unit of errors; both 0 where the limit is 0 and is kept.
+        over = self.pid.cost_limit / max(self.pid.cost_limit, 1.0) + max(mean, 0.0) or 1.0
         factors = [
             min(max(k ** (1 - self.pull) * (1 + self.rate * x / over), 1 / self.reach), self.reach)
             for k, x in zip((p, i, d), (mean, mean, deviation), strict=True)

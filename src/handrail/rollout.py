@@ -32,7 +32,8 @@ class _Slot:
 
     def begin(self, number: int, seed: int) -> None:
         self.number, self.seed, self.idle = number, seed, False
-        self.rng = np.random.default_rng(seed)
+        # Not of the seed alone: Gymnasium's simulators draw from that very stream.
+        self.rng = np.random.default_rng([seed, 1])
         self.observations = [self.env.reset(seed=seed)[0]]
         self.actions: list[np.ndarray] = []
         self.rewards: list[float] = []
