@@ -325,6 +325,15 @@ def test_panels_of_planes_show_means_seeds_and_the_limit(tmp_path):
     assert figure.axes[5].get_visible() is False
 
 
+@pytest.mark.parametrize(("returns", "width"), [((38.3, 38.4), 3.85), ((-20.0, 40.0), 75.0)])
+def test_a_difference_of_next_to_nothing_looks_so(returns, width, tmp_path):
+    points = {GOLD: (np.array(returns), np.array([4.0, 6.0]))}
+    figure = planes([TaskPoints("0", 10.0, points)], [GOLD], tmp_path / "planes.png")
+    low, high = figure.axes[0].get_xlim()
+    assert high - low == pytest.approx(width, rel=0.02)
+    assert (low + high) / 2 == pytest.approx(np.mean(returns), abs=0.05)
+
+
 # -- guides --------------------------------------------------------------------------------------
 
 CAR_GOAL = "native/CarGoal1-gold"

@@ -116,6 +116,7 @@ def _reward_cost(
     for i, (axes, task) in enumerate(zip(panels.flat, tasks, strict=False)):
         show(axes, task)
         axes.margins(0.12)
+        _widen(axes)
         top = max(1.06 * axes.get_ylim()[1], 1.3 * (task.cost_limit or 0))
         axes.set_ylim(-0.06 * top, top)
         if task.cost_limit is not None:
@@ -127,6 +128,14 @@ def _reward_cost(
             axes.set_xlabel("return of an episode")
         if i % columns == 0:
             axes.set_ylabel("cost of an episode")
+
+
+def _widen(axes: Axes) -> None:
+    """At least a tenth of the returns there: what is next to nothing is to look so."""
+    low, high = axes.get_xlim()
+    missing = 0.1 * max(abs(low), abs(high)) - (high - low)
+    if missing > 0:
+        axes.set_xlim(low - missing / 2, high + missing / 2)
 
 
 def ways(tasks: Sequence[TaskWays], path: Path) -> Figure:
