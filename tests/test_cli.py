@@ -220,6 +220,7 @@ def test_a_closed_pipe_is_no_fault():
         ("train iql bullet/CarCircel", "unknown task 'bullet/CarCircel'; did you mean 'bullet/C"),
         ("train iql nosuite/X", "unknown task 'nosuite/X'"),
         (f"train iql {toy.TOY} --cost-limit -1", "the cost limit is -1; it must be 0 or more"),
+        (f"train iql {toy.TOY} --cost-limit inf", "the cost limit is inf; it must be 0 or more"),
         (f"train bc {toy.TOY}", "no expert is shipped for gym/toy:Toy-v0"),
         (f"train bc {toy.TOY} --demos nowhere", "nowhere: no such file or directory"),
         (
@@ -571,6 +572,10 @@ def test_what_cannot_be_evaluated_is_told(trained, half, demos, mistake, tmp_pat
     assert "ask for 1 to 6" in mistake("evaluate", demos, "--episodes", 7)
     line = mistake("evaluate", run, "--task", "bullet/CarCircle-gold")
     assert line.endswith("whose observation size is 3; that of bullet/CarCircle-gold is 8")
+    line = mistake("evaluate", demos, "--task", "bullet/CarCircle-gold")
+    assert line.startswith(
+        "these are demonstrations of gym/toy:Toy-v0, not of bullet/CarCircle-gold"
+    )
     line = mistake("evaluate", run / "policy", "--append", tmp_path / "table.csv")
     assert line.startswith("--append takes a run")
     assert "--append takes a run" in mistake("evaluate", demos, "--append", tmp_path / "table.csv")

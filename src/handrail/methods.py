@@ -60,8 +60,10 @@ class Method(ABC):
     """The run's directory; None: runs/METHOD-TASK-SEED."""
 
     def __post_init__(self) -> None:
-        if self.cost_limit is not None and not self.cost_limit >= 0:  # nor NaN
-            raise HandrailError(f"the cost limit is {self.cost_limit:g}; it must be 0 or more")
+        if self.cost_limit is not None and not 0 <= self.cost_limit < float("inf"):  # nor NaN
+            raise HandrailError(
+                f"the cost limit is {self.cost_limit:g}; it must be 0 or more, and finite"
+            )
         if not 0 <= self.seed < 2**63:
             raise HandrailError(f"the seed is {self.seed}; it must be 0 or more, and below 2^63")
 

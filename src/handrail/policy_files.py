@@ -17,7 +17,7 @@ def save_policy(policy: Storable, path: Path, spec: Spec) -> None:
     write_policy(path, arrays, {**card, "spec": asdict(spec)})
 
 
-def load_policy(path: Path, spec: Spec | None = None) -> tuple[Storable, Spec]:
+def load_policy(path: str | Path, spec: Spec | None = None) -> tuple[Storable, Spec]:
     """A policy, acting deterministically, and the sizes of its task.
 
     Args:
@@ -28,6 +28,7 @@ def load_policy(path: Path, spec: Spec | None = None) -> tuple[Storable, Spec]:
         HandrailError: there is none (yet), it is damaged, of another version or unknown kind, or
             its sizes are not those of ``spec``.
     """
+    path = Path(path)
     if (path / "settings.toml").is_file():
         if not (path / "policy" / "card.json").is_file():
             raise HandrailError(

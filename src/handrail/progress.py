@@ -88,8 +88,8 @@ class Console(Watcher):
 
         def ask(number: int, frame: Any) -> None:
             self.stopping = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # before what takes a while
             self.say("stopping after a checkpoint (Ctrl-C again: at once)")
-            signal.signal(signal.SIGINT, signal.default_int_handler)
 
         before = signal.signal(signal.SIGINT, ask)
         try:

@@ -132,17 +132,20 @@ class _Shown:
 def _demonstrations(
     played: Episodes, episodes: int | None, cost_limit: float | None, task: str | None
 ) -> dict:
-    task = task or played.task
+    asked, task = task, task or played.task
     if task is None and cost_limit is None:
         raise HandrailError("this data set names no task; say --task, or --cost-limit")
     if episodes is not None and not 1 <= episodes <= len(played):
         raise HandrailError(f"{episodes} episodes of {len(played)}: ask for 1 to {len(played)}")
-    limit = envs.make(task).spec_.cost_limit if cost_limit is None and task else cost_limit
-    assert limit is not None
+    if asked or cost_limit is None:
+        assert task is not None
+        spec = envs.make(task).spec_
+        played.require(spec)
+        cost_limit = spec.cost_limit if cost_limit is None else cost_limit
     return report(
         played[:episodes],
         task=task or "?",
         method="demonstrations",
         seed=played[0].seed,
-        cost_limit=limit,
+        cost_limit=cost_limit,
     )
