@@ -25,7 +25,7 @@ from handrail.methods import BC, DT, Method
 from handrail.multipliers import Ramp
 from handrail.online import OnlineSettings
 from handrail.online_methods import CVPO, IQL, Expert, SACLag
-from handrail.pid import PIDSettings
+from handrail.pid import PID, PIDSettings
 from handrail.policies import MLPPolicy
 from handrail.policy_files import save_policy
 from handrail.progress import Watcher
@@ -157,7 +157,8 @@ def test_a_group_of_settings_is_a_table():
             lambda: IQL(task="a", multiplier="lagrangian"),
             "must be fixed, gradient, pid or adaptive-pid, not",
         ),
-        (lambda: IQL(task="a", multiplier="pid", cost_limit=math.inf), "is inf; state one of 0 or"),
+        (lambda: IQL(task="a", cost_limit=math.inf), "is inf; it must be 0 or more, and finite"),
+        (lambda: PID(math.inf), "the cost limit is inf; state one of 0 or more, and finite"),
         (lambda: GOLD(task="a", backbone="cvpo", multiplier="pid"), "take --backbone iql"),
         (
             lambda: IQL(task="a", multiplier="pid", cost_weight=11.0),
