@@ -12,14 +12,19 @@ from handrail.runs import Run
 
 
 class StopAfter(Watcher):
-    """Ctrl-C while the progress is drawn for the n-th time; the loop stops after one block more."""
+    """Ctrl-C while the progress of training, or of what is counted in another unit, is drawn for
+    the n-th time; the loop stops after one block more."""
 
-    def __init__(self, reports: int):
-        self.left = reports
+    def __init__(self, reports: int, units: tuple[str, ...] = ("steps", "updates")):
+        self.left, self.units = reports, units
+
+    def begin(self, what: str, total: int, unit: str, done: int = 0) -> None:
+        self.unit = unit
 
     def advance(self, done: int, latest: Any) -> None:
-        self.left -= 1
-        self.stopping = self.left <= 0
+        if self.unit in self.units:
+            self.left -= 1
+            self.stopping = self.left <= 0
 
 
 def kept(path: Path) -> dict[str, bytes]:

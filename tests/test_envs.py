@@ -18,32 +18,33 @@ from handrail.errors import HandrailError
 
 
 class Tiny(gymnasium.Env):
-    """Three values of observation; remembers the action; ends after ``end`` steps."""
+    """Three values of observation; remembers the action; ends after ``end`` steps. ``size`` and
+    ``pair`` let it break its word."""
 
-    def __init__(self, form=5, cost=1.0, end=100, reward=1.0, observation=0.0, spaces=None):
+    def __init__(
+        self, form=5, cost=1.0, end=100, reward=1.0, observation=0.0, spaces=None, size=3, pair=True
+    ):
         self.observation_space = Box(-np.inf, np.inf, (3, 1), np.float64)
         self.action_space = Box(np.float32([-2, 0]), np.float32([2, 10]))
         vars(self).update(spaces or {})
-        self.form, self.cost, self.end, self.reward, self.value = (
-            form,
-            cost,
-            end,
-            reward,
-            observation,
-        )
+        self.form, self.cost, self.end, self.reward = form, cost, end, reward
+        self.value, self.size, self.pair = observation, size, pair
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.t = 0
-        return self.np_random.normal(size=(3, 1)), {}
+        observation = self.np_random.normal(size=(3, 1))
+        return (observation, {}) if self.pair else observation
 
     def step(self, action):
         self.t += 1
         self.action = action
         info = {} if self.cost is None else {"cost": self.cost, "cost_hazards": 0.25}
-        values = [np.full((3, 1), self.value), self.reward, self.t == self.end, False, info]
+        values = [np.full((self.size, 1), self.value), self.reward, self.t == self.end, False, info]
         if self.form == 6:
-            values.insert(2, info.pop("cost"))
+            values.insert(2, info.pop("cost", None))
+        if self.form == 4:  # as before Gymnasium
+            del values[3]
         return tuple(values)
 
 
@@ -125,6 +126,15 @@ def test_a_time_limit_is_no_termination(make, form):
         ({"cost": -0.5}, "cost -0.5 is negative at step 1; what is to be sought"),
         ({"reward": np.nan}, "reward nan"),
         ({"observation": np.inf}, "observation is not finite at step 1"),
+        ({"cost": np.ones(2)}, r"a cost is array\(\[1., 1.\]\), no number, at step 1; mend"),
+        ({"cost": None, "form": 6}, "a cost is None, no number, at step 1; mend"),
+        ({"reward": "much"}, "a reward is 'much', no number, at step 1; mend"),
+        ({"size": 4}, "has 4 numbers where the observation space has 3, at step 1; mend"),
+        (
+            {"observation": "here"},
+            "observation is .*'here'.*, no array of numbers, at step 1; mend",
+        ),
+        ({"form": 4}, r"step gives neither \(observation, reward, .* at step 1; mend"),
     ],
 )
 def test_a_bad_step_is_an_error_that_names_the_task(make, settings, message):
@@ -132,6 +142,13 @@ def test_a_bad_step_is_an_error_that_names_the_task(make, settings, message):
     env.reset(seed=0)
     with pytest.raises(HandrailError, match=f"gym/Tiny0-v0: .*{message}"):
         env.step(np.zeros(2))
+
+
+def test_a_reset_without_info_is_an_error_that_names_the_task(make):
+    with pytest.raises(
+        HandrailError, match=r"gym/Tiny0-v0: reset gives no pair .* at step 0; mend"
+    ):
+        make(pair=False).reset(seed=0)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -164,6 +181,34 @@ def test_an_id_needs_a_time_limit(make):
 def test_an_id_that_is_not_registered(name):
     with pytest.raises(HandrailError, match=r"cannot make it .*gym/MODULE:ID"):
         envs.make(name)
+
+
+MODULE = """import gymnasium
+
+class Line(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (1,))
+    action_space = gymnasium.spaces.Box(-1, 1, (1,))
+
+    def __init__(self, length):
+        self.length = length
+
+gymnasium.register("Line-v0", Line, max_episode_steps=3, kwargs={"length": 1})
+gymnasium.register("NoLength-v0", Line, max_episode_steps=3)
+"""
+
+
+def test_a_module_is_found_in_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "of_my_own.py").write_text(MODULE)
+    (tmp_path / "broken.py").write_text("import math\n\nmath.nothing\n")
+    assert envs.make("gym/of_my_own:Line-v0").spec_.horizon == 3
+    for name, message in [
+        ("of_my_own:NoLength-v0", r"it breaks .*TypeError: .*'length'.*mend it"),
+        ("broken:Line-v0", r"it breaks .*AttributeError: .*'nothing'.*broken\.py:3\); mend it"),
+    ]:
+        with pytest.raises(HandrailError, match=f"gym/{name}: {message}"):
+            envs.make(f"gym/{name}")
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,18 @@ def test_a_stop_says_where_and_has_written_a_checkpoint(tmp_path, demos):
         assert (run.path / "guide" / "checkpoint" / "latest.json").is_file()
 
 
+def test_stopped_in_its_last_validation_it_is_judged_when_it_goes_on(tmp_path):
+    method = from_scratch()
+    whole = through(method, tmp_path / "whole")
+    with Run.create(tmp_path / "cut", method.settings()) as run:
+        with pytest.raises(Stopped, match="stopped after 3 of 20 episodes of IQL"):
+            method.complete(run, StopAfter(3, ("episodes",)))
+        assert run.summary() is None
+    with Run.open(tmp_path / "cut") as run:
+        assert method.complete(run, Watcher()) == Run.open(whole).summary()["validation"]
+    assert_same(whole, tmp_path / "cut")
+
+
 def test_killed_it_ends_in_the_same_bits(cache, demos, tmp_path):
     method = gold(demos, "bc")
     whole, killed = through(method, tmp_path / "whole"), tmp_path / "killed"

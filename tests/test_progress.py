@@ -4,7 +4,22 @@ import signal
 
 import pytest
 
+from handrail import progress
 from handrail.progress import Console
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rate"), [(0.1, "40 episodes/s"), (2.5, "1.6 episodes/s"), (40.0, "0.1 episodes/s")]
+)
+def test_slow_stages_have_a_rate_too(monkeypatch, seconds, rate):
+    console, said, now = Console(), [], 0.0
+    monkeypatch.setattr(progress.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(console, "say", said.append)
+    console.begin("episodes", 4, "episodes")
+    now = seconds
+    console.advance(4, {})
+    (line,) = said
+    assert rate in line
 
 
 def test_the_first_ctrl_c_asks_and_the_second_stops_even_if_it_comes_at_once(monkeypatch):

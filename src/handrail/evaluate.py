@@ -8,7 +8,8 @@ from typing import Any
 from handrail import rollout
 from handrail.data.episodes import Episode
 from handrail.envs.cmdp import CMDP
-from handrail.errors import HandrailError
+from handrail.errors import HandrailError, Stopped
+from handrail.progress import Watcher
 from handrail.stats import summary
 from handrail.types import Policy
 
@@ -51,6 +52,7 @@ def evaluate(
     method: str,
     cost_limit: float | None = None,
     batch: int = 10,
+    watcher: Watcher | None = None,
 ) -> tuple[dict[str, Any], list[Episode]]:
     """Play the episodes of seeds ``seed``, ``seed`` + 1, ... and report on them.
 
@@ -61,10 +63,13 @@ def evaluate(
         batch: environments stepped together. A matrix product differs in its last bits with the
             number of its rows, and contacts magnify that: with another batch, or with fewer
             episodes than it, an episode of the same seed goes another way after a while.
+        watcher: told of each episode, and asked after each whether to stop.
 
     Raises:
         HandrailError: ``episodes`` or ``batch`` is below 1, or the seed below 0.
+        Stopped: the watcher asked for it.
     """
+    watcher = watcher or Watcher()
     if episodes < 1 or batch < 1:
         raise HandrailError(f"{episodes} episodes, {batch} at a time: both must be 1 or more")
     if seed < 0:
@@ -72,8 +77,13 @@ def evaluate(
     envs: list[CMDP] = []
     try:
         envs.extend(make_env() for _ in range(min(batch, episodes)))
-        played = list(rollout.play(policy, envs, range(seed, seed + episodes)))
-        spec = envs[0].spec_
+        spec, played = envs[0].spec_, []
+        watcher.begin(f"episodes of {method}", episodes, "episodes")
+        for episode in rollout.play(policy, envs, range(seed, seed + episodes)):
+            played.append(episode)
+            watcher.advance(len(played), {})
+            if watcher.stopping and len(played) < episodes:
+                raise Stopped(f"stopped after {len(played)} of {episodes} episodes of {method}")
     finally:
         for env in envs:
             env.close()

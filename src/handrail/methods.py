@@ -88,6 +88,7 @@ class Method(ABC):
             seed=VALIDATION_SEED,
             cost_limit=self.cost_limit,
             method=self.label,
+            watcher=watcher,
         )
         summary = {"task": self.task, "method": self.label, "seed": self.seed}
         summary |= {"env_steps": self.env_steps, "wall_seconds": round(run.seconds, 1)}

@@ -62,7 +62,7 @@ class Console(Watcher):
 
     def advance(self, done: int, latest: Metrics) -> None:
         seconds = max(1e-9, time.perf_counter() - self._start)
-        rate = f"{(done - self._first) / seconds:,.0f} {self._unit}/s"
+        rate = f"{_number((done - self._first) / seconds)} {self._unit}/s"
         fresh, self._row = latest is not self._row and bool(latest), latest
         result = _brief(latest)
         if self._bar is not None:
@@ -105,6 +105,10 @@ def _brief(row: Metrics) -> str:
         share = row.get("guide/share")
         return text if share is None else f"{text} guide {share:.0%}"
     return "  ".join(f"{k} {v:.4g}" for k, v in row.items() if k.startswith("loss/"))
+
+
+def _number(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def _clock(seconds: float) -> str:

@@ -164,7 +164,12 @@ def _compare(out: Path, task: str) -> list[dict[str, Any]]:
     for label, path in policies.items():
         policy, spec = load_policy(path)
         report, _ = evaluate(
-            policy, lambda: envs.make(task), episodes=EPISODES, seed=1000, method=label
+            policy,
+            lambda: envs.make(task),
+            episodes=EPISODES,
+            seed=1000,
+            method=label,
+            watcher=Console(),
         )
         weights = sum(array.size for array in policy.to_arrays()[0].values())
         seconds = _latency(policy, spec.observation_size, spec.action_size)

@@ -16,6 +16,7 @@ from handrail.errors import HandrailError
 from handrail.evaluate import evaluate, report, table
 from handrail.jobs import method_of
 from handrail.policy_files import load_policy
+from handrail.progress import Console
 from handrail.runs import Run
 
 
@@ -89,6 +90,7 @@ def evaluate_(
             seed=seed,
             cost_limit=cost_limit,
             method=label,
+            watcher=Console(),
         )
     show(found, table(found), as_json=json)
     if run is not None and append is not None:

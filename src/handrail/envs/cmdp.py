@@ -49,8 +49,9 @@ class CMDP(gymnasium.Wrapper):
     task's ``cost_...`` parts.
 
     Raises:
-        HandrailError: the spaces are not boxes, an action bound is infinite, or a step gives a
-            value that is not finite, has no cost, or has one below 0.
+        HandrailError: the spaces are not boxes, an action bound is infinite, or the environment
+            breaks its word: other than five or six values, an observation of another size, a value
+            that is no finite number, a cost that is missing or below 0.
     """
 
     def __init__(self, env: gymnasium.Env, task: Task):
@@ -76,7 +77,15 @@ class CMDP(gymnasium.Wrapper):
         self._elapsed = 0
 
     def _observation(self, observation: Any) -> np.ndarray:
-        flat = np.asarray(observation, np.float32).ravel()
+        try:
+            flat = np.asarray(observation, np.float32).ravel()
+        except (TypeError, ValueError):
+            raise self._broken(f"an observation is {observation!r}, no array of numbers,") from None
+        if flat.size != self.spec_.observation_size:
+            raise self._broken(
+                f"an observation has {flat.size} numbers where the observation space has "
+                f"{self.spec_.observation_size},"
+            )
         if not np.isfinite(flat).all():
             raise HandrailError(
                 f"{self.task.name}: an observation is not finite at step {self._elapsed}; "
@@ -86,8 +95,23 @@ class CMDP(gymnasium.Wrapper):
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         self._elapsed = 0
-        observation, info = self.env.reset(seed=seed, options=options)
+        result: Any = self.env.reset(seed=seed, options=options)
+        if not (isinstance(result, tuple) and len(result) == 2):
+            raise self._broken("reset gives no pair (observation, info),")
+        observation, info = result
         return self._observation(observation), info
+
+    def _broken(self, what: str) -> HandrailError:
+        what = " ".join(what.split())  # an array is shown in several lines
+        return HandrailError(
+            f"{self.task.name}: {what} at step {self._elapsed}; mend the environment"
+        )
+
+    def _number(self, value: Any, what: str) -> float:
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise self._broken(f"{what} is {value!r}, no number,") from None
 
     def step(self, action: np.ndarray):
         if not np.isfinite(action).all():
@@ -98,6 +122,11 @@ class CMDP(gymnasium.Wrapper):
         box = self.spec_.to_box(np.clip(np.asarray(action, np.float32), -1.0, 1.0))
         result: Any = self.env.step(box.reshape(self.env.action_space.shape))
         self._elapsed += 1
+        if not (isinstance(result, tuple) and len(result) in (5, 6)):
+            raise self._broken(
+                "step gives neither (observation, reward, terminated, truncated, info) nor "
+                "safety-gymnasium's six values,"
+            )
         if len(result) == 6:  # safety-gymnasium's form: the cost is the third value
             observation, reward, cost, terminated, truncated, info = result
             info = {**info, "cost": cost}
@@ -108,12 +137,10 @@ class CMDP(gymnasium.Wrapper):
                 f'{self.task.name}: the step has no info["cost"]; add it to the environment '
                 "(0.0 where nothing costs)"
             )
-        reward, info["cost"] = float(reward), float(info["cost"])
+        reward = self._number(reward, "a reward")
+        info["cost"] = self._number(info["cost"], "a cost")
         if not (np.isfinite(reward) and np.isfinite(info["cost"])):
-            raise HandrailError(
-                f"{self.task.name}: reward {reward} or cost {info['cost']} is not finite at step "
-                f"{self._elapsed}; mend the environment"
-            )
+            raise self._broken(f"reward {reward} or cost {info['cost']} is not finite")
         if info["cost"] < 0:
             raise HandrailError(
                 f"{self.task.name}: cost {info['cost']:g} is negative at step {self._elapsed}; "

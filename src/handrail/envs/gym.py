@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import traceback
 import warnings
+from importlib.util import find_spec
 
 import gymnasium
 
@@ -20,7 +24,8 @@ def tasks() -> list[Task]:
 
 
 def make(name: str, pictures: bool = False) -> CMDP:
-    """The registered environment as a CMDP; ``gym/module:ID`` imports ``module`` first.
+    """The registered environment as a CMDP; ``gym/module:ID`` imports ``module`` first, from the
+    working directory too.
 
     Raises:
         HandrailError: the id is not registered, cannot be built, or has no time limit.
@@ -29,6 +34,8 @@ def make(name: str, pictures: bool = False) -> CMDP:
     if known is not None:
         return CMDP(velocity.make(name, pictures), known)
     identifier = name.removeprefix("gym/")
+    if ":" in identifier:
+        _find(identifier.split(":")[0].split(".")[0])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -41,14 +48,24 @@ def make(name: str, pictures: bool = False) -> CMDP:
         reason = str(error).splitlines()[0]
         raise HandrailError(
             f"{name}: Gymnasium cannot make it ({reason}); register the id, or name the module "
-            "that registers it as gym/MODULE:ID"
+            "that registers it as gym/MODULE:ID (from the working directory, or as installed)"
         ) from error
-    except TypeError as error:
-        if not pictures:
-            raise
-        raise HandrailError(f"{name} draws no pictures: it takes no render_mode") from error
+    except Exception as error:  # the module's or the environment's own, whatever it is
+        if pictures and isinstance(error, TypeError) and "render_mode" in str(error):
+            raise HandrailError(f"{name} draws no pictures: it takes no render_mode") from error
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        reason = " ".join([f"{type(error).__name__}:", *str(error).split()])
+        raise HandrailError(
+            f"{name}: it breaks when it is made ({reason}, at {at.filename}:{at.lineno}); mend it"
+        ) from error
     registered = env.unwrapped.spec  # of the id that was found: module and version resolved
     horizon = registered and gymnasium.spec(registered.id).max_episode_steps
     if not horizon:
         raise HandrailError(f"{name}: it has no time limit; register it with max_episode_steps")
     return CMDP(env, Task(name, horizon, _COST_LIMIT, 'info["cost"] of the environment'))
+
+
+def _find(module: str) -> None:
+    """Let a module that lies in the working directory be imported, as by ``python -m``."""
+    if module.isidentifier() and find_spec(module) is None and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
