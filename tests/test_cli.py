@@ -18,6 +18,7 @@ import toy
 
 from handrail import cli, envs
 from handrail.data import sources
+from handrail.data.episodes import Episodes
 from handrail.jobs import METHODS
 from handrail.metrics_file import read_metrics
 from handrail.networks import Actor
@@ -213,7 +214,12 @@ def test_a_closed_pipe_is_no_fault():
         ("train iql x --preset gold", "iql has no preset 'gold'; there is: none"),
         ("train cvpo --preset official", "Missing from handrail train cvpo: TASK"),
         ("train iql x --stepz 3", "Unrecognized options: --stepz, 3; did you mean --steps?"),
-        ("train iql x --seed foo", "Error parsing --seed: invalid literal for int()"),
+        (
+            "train iql x --seed foo",
+            "--seed is 'foo', which is not a whole number; `handrail train iql --help`",
+        ),
+        ("train iql x --cost-limit foo", "--cost-limit is 'foo', which is not a number;"),
+        ("evaluate x --episodes 1.5", "--episodes is '1.5', which is not a whole number;"),
         ("train gold x --schedule foo", "invalid choice 'foo' for argument '--schedule'"),
         ("train iql x --steps", "--steps"),
         ("train iql gym/No-v0", "gym/No-v0: Gymnasium cannot make it"),
@@ -234,6 +240,20 @@ def test_a_closed_pipe_is_no_fault():
         ("results nowhere.csv --out page.md", "nowhere.csv: no such file; `handrail table`"),
         ("figures nowhere --out figures", "there is no directory nowhere"),
         ("figures --out figures", "there is no run to draw"),
+        ("train iql x --demos y --episodes 5", "Unrecognized options: --episodes, 5"),
+        (f"train bc {toy.TOY} --demos y --episodes 5", "--episodes changes nothing with the other"),
+        (f"train iql {toy.TOY} --pretrain 9", "--pretrain changes nothing with the other settings"),
+        (f"train iql {toy.TOY} --pid.kp 3", "--pid.kp changes nothing"),
+        (f"train gold {toy.TOY} --guide bc --dt.updates 3", "--dt.updates changes nothing"),
+        (
+            f"train iql {toy.TOY} --extraction awr --bc-weight 3",
+            "--bc-weight changes nothing with the other settings as they are; leave it out "
+            "(`handrail train iql --help` says what reads it)",
+        ),
+        (
+            f"train marvel {toy.TOY} --backbone cvpo --multiplier pid",
+            "--multiplier changes nothing with the other settings",
+        ),
         ("data", "usage: handrail data check PATH"),
         ("data chekc x", "usage: handrail data check PATH"),
         ("data convert nowhere --out y", "nowhere: no such file or directory"),
@@ -668,6 +688,13 @@ def test_all_that_is_wrong_with_a_set_is_listed(demos, handrail, tmp_path):
     assert "actions of episode 3 leave the box of gym/toy:Toy-v0 at step 10" in problems[2]
     assert len(json.loads(handrail("data", "check", path, "--json")[1])["problems"]) == 2
 
+    file = toy.demonstration_file(tmp_path / "more.hdf5", episodes=25)
+    path = changed(file, tmp_path / "all.hdf5", rewards=np.full(500, np.nan, np.float32))
+    lines = handrail("data", "check", path)[1].splitlines()
+    assert sum(line.startswith("problem: ") for line in lines) == 20
+    assert lines[-1] == "... and 5 more (--json lists all)"
+    assert len(json.loads(handrail("data", "check", path, "--json")[1])["problems"]) == 25
+
 
 def test_a_set_converted_there_and_back_is_the_same(demos, handrail, mistake, tmp_path):
     there, back = tmp_path / "minari-v0", tmp_path / "back.hdf5"
@@ -689,6 +716,17 @@ def test_a_set_converted_there_and_back_is_the_same(demos, handrail, mistake, tm
     assert "exists already" in mistake("data", "convert", demos, "--out", back)
 
 
+def test_a_set_is_converted_as_the_task_that_is_said(demos, handrail, mistake, tmp_path):
+    unnamed, named = tmp_path / "unnamed.hdf5", tmp_path / "named.hdf5"
+    sources.write(Episodes(tuple(sources.read(demos)), None), unnamed)
+    assert handrail("data", "convert", unnamed, "--out", named, "--task", toy.TOY)[0] == 0
+    assert (sources.read(unnamed).task, sources.read(named).task) == (None, toy.TOY)
+    convert = "data", "convert", demos, "--out", tmp_path / "no.hdf5", "--task"
+    assert "unknown task 'nosuite/X'" in mistake(*convert, "nosuite/X")
+    assert f"are demonstrations of {toy.TOY}, not of {toy.ENDS}" in mistake(*convert, toy.ENDS)
+    assert not (tmp_path / "no.hdf5").exists()
+
+
 def test_the_tasks_for_machines(handrail):
     code, out, errors = handrail("tasks", "--json")
     assert (code, errors) == (0, "")
@@ -700,7 +738,7 @@ def test_the_tasks_for_machines(handrail):
 
 def test_figures_of_runs_of_one_task(trained, half, handrail, mistake, tmp_path):
     out = tmp_path / "figures"
-    runs = [trained[name] for name in ("gold", "iql", "bc")]
+    runs = [trained[name] for name in ("cvpo", "iql", "bc")]
     code, printed, errors = handrail("figures", *runs, "--out", out)
     assert (code, errors) == (0, "")
     files = [Path(line) for line in printed.splitlines()]
@@ -709,6 +747,8 @@ def test_figures_of_runs_of_one_task(trained, half, handrail, mistake, tmp_path)
     again = json.loads(handrail("figures", *runs, "--out", out, "--json")[1])
     assert again == {"files": printed.splitlines()}
     assert "is not complete" in mistake("figures", *runs, half, "--out", out)
+    line = mistake("figures", *runs, trained["gold"], "--out", out)
+    assert line == "runs of different cost limits in one figure: 3.5, 25.0; draw them apart"
 
 
 def test_a_policy_plays_demonstrations(trained, handrail, mistake, tmp_path):

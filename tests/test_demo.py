@@ -9,6 +9,8 @@ import time
 
 import toy
 
+from handrail.cli import main
+
 LAUNCH = "import sys; from handrail.cli import main; sys.exit(main())"
 
 
@@ -40,6 +42,17 @@ def test_small_demo_needs_no_pybullet(tmp_path):
     assert (out / "learning_curves.png").stat().st_size > 10_000
     assert (out / "gold" / "policy" / "card.json").is_file()
     assert (out / "scratch" / "summary.json").is_file()
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_played(tmp_path, capfd):
+    (tmp_path / "file").touch()
+    assert main(["demo", "--out", str(tmp_path / "file")]) == 2
+    out, errors = capfd.readouterr()
+    assert out == ""
+    assert errors == (
+        f"handrail: {tmp_path}/file/demonstrations.hdf5: cannot be written (File exists); write "
+        "elsewhere\n"
+    )
 
 
 def test_ctrl_c_stops_both_runs_at_a_checkpoint_and_the_same_command_goes_on(cache, tmp_path):

@@ -85,10 +85,10 @@ def test_no_episode_is_an_error():
         report([], **NAMES, cost_limit=1)
 
 
-def rendered(report) -> str:
+def rendered(report, width: int = 100) -> str:
     from rich.console import Console
 
-    console = Console(width=100, file=io.StringIO())
+    console = Console(width=width, file=io.StringIO())
     console.print(table(report))
     return console.file.getvalue()
 
@@ -101,6 +101,14 @@ def test_the_table_says_what_the_report_says():
         assert all(cell in line for cell in row)
     caption = " ".join(text.split())
     assert "4 episodes from seed 3; 2 of them (50%) exceed the cost limit of 2" in caption
+
+
+def test_the_table_of_a_large_return_is_whole_in_80_columns():
+    text = rendered(
+        report([episode([1234.56], [0]), episode([-987.6], [250])], **NAMES, cost_limit=2), 80
+    )
+    (line,) = (line for line in text.splitlines() if "return" in line)
+    assert all(cell in line for cell in ("123.5", "-987.6 to 1234.6", "1111.1", "-987.6", "1234.6"))
 
 
 class Counting(gymnasium.Env):

@@ -555,6 +555,7 @@ def test_a_table_is_made_killed_and_made_on(definition, tmp_path):
     board, errors = _table(definition, tmp_path / "empty", "--status").communicate()
     assert "0 of 3 cells are complete" in board
     assert errors == ""
+    assert not (tmp_path / "empty").exists()
 
     # On another machine, where the results have come along and no run has.
     process = _table(definition, tmp_path / "new", "--results", str(out / "results.csv"))

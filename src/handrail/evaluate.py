@@ -108,9 +108,14 @@ def table(report: dict[str, Any]) -> Any:
     for name in ("return", "cost", "length"):
         row = report[name]
         low, high = row["ci95"]
-        mean = f"{row['mean']:.2f}"
+        mean = _number(row["mean"])
         if name == "cost":
             mean = f"[{'green' if row['mean'] <= limit else 'red'}]{mean}[/]"
-        cells = (f"{row[key]:.2f}" for key in ("iqm", "std", "min", "max"))
-        shown.add_row(name, mean, f"{low:.2f} to {high:.2f}", *cells)
+        cells = (_number(row[key]) for key in ("iqm", "std", "min", "max"))
+        shown.add_row(name, mean, f"{_number(low)} to {_number(high)}", *cells)
     return shown
+
+
+def _number(value: float) -> str:
+    """So short that a table fits in 80 columns."""
+    return f"{value:.2f}" if abs(value) < 100 else f"{value:.1f}"

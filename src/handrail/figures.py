@@ -111,7 +111,7 @@ def learning_curves(
         name: {
             label: curve
             for label, tables in metrics.items()
-            if (curve := over_seeds([t for t in tables if name in t], name)) is not None
+            if (curve := over_seeds(tables, name)) is not None
         }
         for name in _PANELS
     }
@@ -148,13 +148,13 @@ def learning_curves(
 def over_seeds(
     tables: Sequence[Mapping[str, np.ndarray]], name: str
 ) -> tuple[Float[np.ndarray, " S"], Float[np.ndarray, "R S"]] | None:
-    """Steps, and each run's values at them; None where the runs share no step.
+    """Steps, and the values at them of each run that has some; None where those share no step.
 
     Runs evaluate where an episode happens to end, so their steps differ: every run is
     interpolated at all runs' steps, within the range that each has reached.
     """
     curves = []
-    for table in tables:
+    for table in (table for table in tables if name in table):
         known = ~np.isnan(table[name])
         if known.any():
             curves.append((table["step"][known], table[name][known]))

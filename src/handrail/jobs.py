@@ -11,7 +11,7 @@ import numpy as np
 from handrail.baselines import JSRL, PEX, SO2, WSRL, Relearn, WarmStart
 from handrail.combined import Handrail
 from handrail.errors import HandrailError, Stopped
-from handrail.figures import learning_curves, reward_cost_plane
+from handrail.figures import learning_curves, over_seeds, reward_cost_plane
 from handrail.gold import GOLD
 from handrail.marvel import Marvel
 from handrail.methods import BC, DT, Method
@@ -177,38 +177,47 @@ _INSIDE = ("guide", "offline")
 
 
 def draw(paths: list[Path], out: Path) -> list[Path]:
-    """Draw complete runs of one task: learning curves, and the reward-cost plane with the guides
-    and offline policies that are inside them; returns the files.
+    """Draw complete runs of one task and limit: learning curves, and the reward-cost plane with the
+    guides and offline policies that are inside them; returns the files.
 
     Raises:
-        HandrailError: a run is not complete, or the runs are of different tasks.
+        HandrailError: a run is not complete, or the runs are of different tasks or limits.
     """
     if not paths:
         raise HandrailError("there is no run to draw; name one or more")
     curves: dict[str, list[Path]] = {}
     points: dict[str, list[tuple[float, float]]] = {}
-    tasks, limit = set(), 0.0
-    for path in [*paths, *(p / name for p in paths for name in _INSIDE if (p / name).is_dir())]:
+    tasks, limits = set(), set()
+    inside = [path / name for path in paths for name in _INSIDE if (path / name).is_dir()]
+    for path in {path.resolve(): path for path in [*paths, *inside]}.values():  # each once
         summary = Run.open(path).summary()
         if summary is None:
             raise HandrailError(f"{path} is not complete; `handrail resume {path}`")
-        label, found = summary["method"], summary["validation"]
-        points.setdefault(label, []).append((found["return"]["mean"], found["cost"]["mean"]))
-        tasks.add(summary["task"])
-        limit = found["cost_limit"]
-        if summary["env_steps"]:
+        try:
+            label, found, steps = summary["method"], summary["validation"], summary["env_steps"]
+            point = found["return"]["mean"], found["cost"]["mean"]
+            tasks.add(summary["task"])
+            limits.add(found["cost_limit"])
+        except (KeyError, TypeError) as error:
+            file = path / "summary.json"
+            raise HandrailError(f"{file} is damaged: it lacks {error}; restore it") from error
+        points.setdefault(label, []).append(point)
+        if steps:
             curves.setdefault(label, []).append(path)
-    if len(tasks) > 1:
-        raise HandrailError(f"runs of different tasks in one figure: {', '.join(sorted(tasks))}")
+    for what, different in (("tasks", sorted(tasks)), ("cost limits", sorted(limits))):
+        if len(different) > 1:
+            raise HandrailError(
+                f"runs of different {what} in one figure: {', '.join(map(str, different))}; "
+                "draw them apart"
+            )
+    limit = limits.pop()
     files = [out / "reward_cost_plane.png"]
     ways = {}
     for label, runs in curves.items():
         tables = [read_metrics(run) for run in runs]
-        rows = min(len(table["step"]) for table in tables)
-        ways[label] = tuple(
-            np.mean([table[name][:rows] for table in tables], axis=0)
-            for name in ("eval/return", "eval/cost")
-        )
+        return_, cost = (over_seeds(tables, name) for name in ("eval/return", "eval/cost"))
+        if return_ is not None and cost is not None:
+            ways[label] = return_[1].mean(axis=0), cost[1].mean(axis=0)
     out.mkdir(parents=True, exist_ok=True)
     reward_cost_plane(
         [(k, *np.mean(v, axis=0), _KINDS.get(k, "student")) for k, v in points.items()],

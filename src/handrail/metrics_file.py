@@ -33,11 +33,14 @@ def split(file: Path) -> tuple[list[str], list[list[str]]]:
     """Columns and rows; a last line that a kill cut short does not count.
 
     Raises:
-        HandrailError: a row has no step, or too few or too many cells.
+        HandrailError: the first column is not the step, a row has no step, or too few or too many
+            cells.
     """
     text = file.read_text("utf-8", "replace") if file.is_file() else ""
     lines = csv.reader(io.StringIO(text[: text.rfind("\n") + 1]))
     columns, rows = next(lines, []), list(lines)
+    if columns and columns[0] != "step":
+        raise HandrailError(f"{file} is damaged at line 1; restore it, or train anew")
     for number, row in enumerate(rows, start=2):
         if len(row) != len(columns) or not row[0].isdecimal():
             raise HandrailError(f"{file} is damaged at line {number}; restore it, or train anew")

@@ -10,6 +10,7 @@ import numpy as np
 from handrail.data.episodes import Episode
 from handrail.envs.cmdp import CMDP
 from handrail.errors import HandrailError
+from handrail.storage import require_place
 
 FORMATS = (".mp4", ".gif", ".webp")
 _INSTALL = 'films need imageio: pip install "handrail[video]"'
@@ -19,8 +20,7 @@ def check(path: Path) -> None:
     """Raise a HandrailError where a film cannot be written to ``path``."""
     if path.suffix.lower() not in FORMATS:
         raise HandrailError(f"{path}: films are {', '.join(FORMATS)}; name one of them")
-    if not path.parent.is_dir():
-        raise HandrailError(f"{path}: there is no directory {path.parent}; make it first")
+    require_place(path)
     try:
         import imageio.v2  # noqa: F401
     except ModuleNotFoundError as error:

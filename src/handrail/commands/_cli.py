@@ -106,6 +106,11 @@ def _in_a_line(box: str, command: str) -> str:
     """The first paragraph of the box in which tyro complains, and the option that comes close."""
     rows = [row.strip("│ ") for row in box.splitlines()[1:-1]]
     said = " ".join(itertools.takewhile(lambda row: not row.startswith("─"), rows))
+    wrong = re.search(r"^Error parsing (\S+): .*(int\(\)|float).*: ('[^']*')$", said)
+    if wrong:
+        option, kind, value = wrong.groups()
+        kind = "a number" if kind == "float" else "a whole number"
+        said = f"{option} is {value}, which is not {kind}"
     near = re.search(r"Perhaps you meant: +(--[^ ,]+)", " ".join(rows))
     hint = f"did you mean {near[1]}? " if near else ""
     return f"{said.rstrip('.')}; {hint}`handrail {command} --help` lists the options"

@@ -11,8 +11,12 @@ from tyro.conf import Positional, arg
 from handrail import envs
 from handrail.commands._cli import parse, show
 from handrail.data import dsrl, hub, sources
+from handrail.data.episodes import Episodes
 from handrail.errors import HandrailError
 from handrail.progress import Console
+
+_SHOWN = 20
+"""Problems that are printed; JSON has all."""
 
 _USAGE = (
     "usage: handrail data check PATH | handrail data convert PATH --out PATH | "
@@ -48,8 +52,10 @@ def check(path: Positional[Path], task: str | None = None, json: bool = False) -
     else:
         for name, value in found["summary"].items():
             print(f"{name:<22}{_text(value)}")
-        for problem in found["problems"]:
+        for problem in found["problems"][:_SHOWN]:
             print(f"problem: {problem}")
+        if (more := len(found["problems"]) - _SHOWN) > 0:
+            print(f"... and {more} more (--json lists all)")
     if found["problems"]:
         raise HandrailError(f"{path}: {len(found['problems'])} problem(s); mend or remove them")
     if not json:
@@ -75,15 +81,15 @@ def convert(
         path: DSRL HDF5, a Minari data set, or a run's episodes.
         out: where to write; must not exist.
         format: dsrl is one HDF5 file, minari a directory.
-        task: the task whose action box Minari is told; by default the one that the set names.
-            Without either, no bounds.
+        task: what the set is of, where it does not say so itself. Minari is told its action box;
+            where nobody says it, no bounds.
         json: one JSON object on standard output instead of text.
     """
     episodes = sources.read(path)
-    named = task or episodes.task
-    spec = envs.make(named).spec_ if named and format == "minari" else None  # others keep no box
+    named = task or (episodes.task if format == "minari" else None)  # others keep no box
+    spec = envs.make(named).spec_ if named else None
     if spec is not None:
-        episodes.require(spec)
+        episodes = Episodes(tuple(episodes.require(spec)), spec.task)
     sources.write(episodes, out, format, spec)
     found = {"file": str(out), "format": format}
     found |= {"episodes": len(episodes), "steps": episodes.steps}

@@ -24,6 +24,7 @@ from handrail.methods import Method
 from handrail.policy_files import load_policy
 from handrail.progress import Console
 from handrail.runs import Run
+from handrail.storage import require_place
 from handrail.types import Draws, Step
 
 EPISODES = 50
@@ -64,6 +65,7 @@ def demo(
     method.online.check()  # a wrong setting is told before the work
     _require_same(method, out / "gold")
     _require_same(parse(jobs.METHODS["iql"], alone, "iql"), out / "scratch")
+    require_place(data)
     if not data.exists():
         _demonstrate(task, data, episodes)
     elif len(sources.read(data)) != episodes:

@@ -18,6 +18,7 @@ from handrail.jobs import method_of
 from handrail.policy_files import load_policy
 from handrail.progress import Console
 from handrail.runs import Run
+from handrail.storage import require_place
 
 
 def main(argv: list[str]) -> None:
@@ -77,7 +78,7 @@ def evaluate_(
         other = envs.make(task) if task else None
         policy, spec = load_policy(path, other.spec_ if other else None)
         shown = _Shown(task or spec.task, video, paths)
-        label = path.name
+        label, console = path.name, Console()
         if run is not None:
             method = method_of(run)
             cost_limit = method.cost_limit if cost_limit is None else cost_limit
@@ -90,7 +91,7 @@ def evaluate_(
             seed=seed,
             cost_limit=cost_limit,
             method=label,
-            watcher=Console(),
+            watcher=console if console.terminal.is_terminal else None,  # else only the report
         )
     show(found, table(found), as_json=json)
     if run is not None and append is not None:
@@ -113,6 +114,8 @@ class _Shown:
             raise HandrailError(f"{task} is no native task: its paths cannot be drawn")
         if paths is not None and paths.suffix not in (".png", ".svg", ".pdf"):
             raise HandrailError(f"{paths}: drawings are .png, .svg or .pdf; name one of them")
+        if paths is not None:
+            require_place(paths)
 
     def draw(self, played: Sequence[Episode]) -> None:
         if self.video is not None:

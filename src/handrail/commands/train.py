@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any
+from dataclasses import fields, is_dataclass
+from typing import Any, get_type_hints
+
+from tyro.conf import OmitArgPrefixes
 
 from handrail.commands._cli import parse, take_flag
 from handrail.commands.resume import show_summary
@@ -35,9 +38,36 @@ def begin(name: str, argv: list[str], command: str) -> None:
     note = "`--json`: the run's summary as one JSON object on standard output.\n"
     if method.PRESETS:
         note += f"`--preset NAME`: other defaults; {', '.join(method.PRESETS)}.\n"
-    path = start(parse(method, argv, command, defaults, note))
+    asked: Method = parse(method, argv, command, defaults, note)
+    _require_read(asked, method(task=asked.task, **defaults), command)
+    path = start(asked)
     if as_json:
         show_summary(path)
+
+
+def _require_read(asked: Method, usual: Method, command: str) -> None:
+    """Raise a HandrailError where a setting was changed that the others leave without effect; one
+    that was switched off (0, False) contradicts nothing."""
+    for name in sorted(asked.unread()):
+        group, _, inner = name.partition(".")
+        here, there = getattr(asked, group), getattr(usual, group)
+        if not is_dataclass(here):
+            changed = [(f"--{group}", here)] if here != there else []
+        else:
+            hint = get_type_hints(type(asked), include_extras=True)[group]
+            bare = OmitArgPrefixes in getattr(hint, "__metadata__", ())
+            changed = [
+                (f"--{field.name}" if bare else f"--{group}.{field.name}", value)
+                for field in fields(here)
+                if inner in ("", field.name)
+                and (value := getattr(here, field.name)) != getattr(there, field.name)
+            ]
+        for option, value in changed:
+            if value:
+                raise HandrailError(
+                    f"{option.replace('_', '-')} changes nothing with the other settings as they "
+                    f"are; leave it out (`handrail {command} --help` says what reads it)"
+                )
 
 
 def _preset(method: type[Method], argv: list[str]) -> dict[str, Any]:

@@ -32,7 +32,10 @@ from handrail.errors import HandrailError
 from handrail.storage import require_place
 from handrail.types import Spec
 
-_MAKE = "`handrail demos TASK --out PATH` makes demonstrations"
+_MAKE = (
+    "`handrail demos TASK --out PATH` makes demonstrations, `handrail dataset TASK --out PATH` a "
+    "set of many returns and costs"
+)
 
 
 def read(path: str | os.PathLike[str]) -> Episodes:
