@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import jax
 import pytest
@@ -20,8 +19,8 @@ def spec() -> Spec:
     return Spec("test/Small", 3, 2, (-1.0, -1.0), (1.0, 1.0), horizon=10, cost_limit=5.0)
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """For modules that train again and again: what was compiled once is read from there."""
-    with toy.compiled_once(tmp_path_factory.getbasetemp() / "compiled") as directory:
-        yield directory
+@pytest.fixture(scope="session", autouse=True)
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests train again and again: what was compiled once is read back."""
+    with toy.compiled_once(tmp_path_factory.getbasetemp() / "compiled"):
+        yield

@@ -31,9 +31,6 @@ LOOP = [*("--steps", 240, "--environments", 3, "--block", 24, "--batch", 8, "--s
 LOOP += [*("--evaluate-every", 120, "--evaluate-episodes", 2)]
 
 
-pytestmark = pytest.mark.usefixtures("cache")
-
-
 @pytest.fixture
 def handrail(capfd):
     """``(exit code, standard output, standard error)`` of a command line."""

@@ -54,9 +54,6 @@ VPA = PrealignmentSettings(updates=120, batch=8)
 SPEC = Spec(toy.ENDS, 3, 1, (-2.0,), (2.0,), toy.HORIZON, 25.0)
 
 
-pytestmark = pytest.mark.usefixtures("cache")
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("data")

@@ -52,9 +52,6 @@ LOOP = OnlineSettings(
 )
 
 
-pytestmark = pytest.mark.usefixtures("cache")
-
-
 @pytest.fixture(scope="module")
 def demos(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("demos")
@@ -164,13 +161,13 @@ def test_stopped_in_its_last_validation_it_is_judged_when_it_goes_on(tmp_path):
     assert_same(whole, tmp_path / "cut")
 
 
-def test_killed_it_ends_in_the_same_bits(cache, demos, tmp_path):
+def test_killed_it_ends_in_the_same_bits(demos, tmp_path):
     method = gold(demos, "bc")
     whole, killed = through(method, tmp_path / "whole"), tmp_path / "killed"
     Run.create(killed, method.settings()).close()
     left_at = []
     for moment in ("guide/metrics.csv", "episodes/00000005.safetensors"):
-        process = toy.handrail("resume", killed, cache=cache)
+        process = toy.handrail("resume", killed)
         while not (killed / moment).exists() and process.poll() is None:
             time.sleep(0.002)
         time.sleep(np.random.default_rng().uniform(0, 0.05))  # within a write, or between two
@@ -184,11 +181,11 @@ def test_killed_it_ends_in_the_same_bits(cache, demos, tmp_path):
     assert_same(whole, killed)
 
 
-def test_ctrl_c_stops_with_a_line_and_goes_on_in_the_same_bits(cache, tmp_path):
+def test_ctrl_c_stops_with_a_line_and_goes_on_in_the_same_bits(tmp_path):
     method = from_scratch(online=replace(LOOP, steps=48_000, evaluate_every=24_000))
     path = tmp_path / "run"
     Run.create(path, method.settings()).close()
-    process = toy.handrail("resume", path, cache=cache)
+    process = toy.handrail("resume", path)
     while not list(path.glob("episodes/*")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)

@@ -460,9 +460,6 @@ def test_episodes_of_two_students_are_drawn(sources, tmp_path):
         _, played = evaluate(policy, lambda: envs.make(GOAL), episodes=12, seed=1000, method=level)
         first, second = (follow(episode, env).told for episode in played[:2])
         assert f"(`{name}`): {first} in episode 1000 and {second} in episode 1001" in text
-    before = sources.figure("trajectories").read_bytes()
-    trajectories(sources)
-    assert sources.figure("trajectories").read_bytes() == before
     # The paper's task goes first.
     button = "native/CarButton1-gold"
     student(table, button, GOLD, "gold-dt-iql-0-11111111", "expert", 1)

@@ -75,9 +75,6 @@ online = {{ steps = 240, evaluate_episodes = 2, {LOOP} }}
 """
 
 
-pytestmark = pytest.mark.usefixtures("cache")
-
-
 @pytest.fixture
 def definition(tmp_path) -> Path:
     file = tmp_path / "toy.toml"

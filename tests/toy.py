@@ -20,6 +20,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import pytest
 
 from handrail import envs
 from handrail.data import sources
@@ -101,42 +102,33 @@ def demonstration_file(path: Path, task: str = TOY, episodes: int = 8) -> Path:
     return path
 
 
-def _keep_compiled(directory: Path) -> dict[str, Any]:
-    """JAX's settings under which all that is compiled is kept there for the next to ask."""
-    return {
-        "jax_compilation_cache_dir": str(directory),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-
-
 @contextlib.contextmanager
-def compiled_once(directory: Path) -> Iterator[Path]:
+def compiled_once(directory: Path) -> Iterator[None]:
     """Within it what was compiled is read back from ``directory``, by subprocesses too."""
     import jax
     from jax.experimental.compilation_cache import compilation_cache
 
-    settings = _keep_compiled(directory)
+    settings = {
+        "jax_compilation_cache_dir": str(directory),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
     before = {name: getattr(jax.config, name) for name in settings}
-    for name, value in settings.items():
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            jax.config.update(name, value)
+            patch.setenv(name.upper(), str(value))
+        compilation_cache.reset_cache()
+        yield
+    for name, value in before.items():
         jax.config.update(name, value)
     compilation_cache.reset_cache()
-    try:
-        yield directory
-    finally:
-        for name, value in before.items():
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()
 
 
-def handrail(
-    *arguments: object, cache: Path | None = None, group: int | None = None
-) -> subprocess.Popen:
+def handrail(*arguments: object, group: int | None = None) -> subprocess.Popen:
     """The command in a process of its own, as a user types it; ``group=0``: at the head of a
     process group of its own."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    if cache is not None:
-        environment |= {name.upper(): str(value) for name, value in _keep_compiled(cache).items()}
     return subprocess.Popen(
         [Path(sys.executable).parent / "handrail", *map(str, arguments)],
         env=environment,

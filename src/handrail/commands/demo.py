@@ -27,8 +27,6 @@ from handrail.runs import Run
 from handrail.storage import require_place
 from handrail.types import Draws, Step
 
-EPISODES = 50
-
 
 def main(argv: list[str]) -> None:
     parse(demo, argv, "demo")
@@ -41,6 +39,7 @@ def demo(
     episodes: int = 60,
     updates: int = 1000,
     task: str = "native/PointGoal1-gold",
+    judged: int = 50,
     json: bool = False,
 ) -> None:
     """Demonstrations become a guide, the guide becomes a small policy; compared with the guide and
@@ -53,9 +52,12 @@ def demo(
         episodes: demonstrations that the shipped expert plays.
         updates: of the guide, on the demonstrations.
         task: one with a shipped expert.
+        judged: evaluation episodes that each of the three policies plays in the end.
         json: one JSON object on standard output instead of text.
     """
     began = time.perf_counter()
+    if judged < 1:
+        raise HandrailError(f"--judged is {judged}; it must be 1 or more")
     envs.make(task).close()  # an unknown one, or a missing extra, is told at once
     data = out / "demonstrations.hdf5"
     guided = [*_arguments(task, out / "gold", steps, seed), "--demos", str(data)]
@@ -75,7 +77,7 @@ def demo(
             jobs.go_on(out / "gold")
         else:
             jobs.start(method)
-    compared = _compare(out, task)
+    compared = _compare(out, task, judged)
     files = [str(file) for file in jobs.draw([out / "gold", out / "scratch"], out)]
     student, seconds = str(out / "gold" / "policy"), time.perf_counter() - began
     found = {"task": task, "policies": compared, "figures": files}
@@ -155,7 +157,7 @@ def _background(arguments: list[str], path: Path) -> subprocess.Popen:
         return subprocess.Popen([*launch, *command], stdout=log, stderr=log, process_group=0)
 
 
-def _compare(out: Path, task: str) -> list[dict[str, Any]]:
+def _compare(out: Path, task: str, episodes: int) -> list[dict[str, Any]]:
     """The report of each policy's evaluation, with its size and how long an action takes it."""
     policies = {
         "guide (DT)": out / "gold" / "guide",
@@ -168,7 +170,7 @@ def _compare(out: Path, task: str) -> list[dict[str, Any]]:
         report, _ = evaluate(
             policy,
             lambda: envs.make(task),
-            episodes=EPISODES,
+            episodes=episodes,
             seed=1000,
             method=label,
             watcher=Console(),
@@ -182,7 +184,7 @@ def _compare(out: Path, task: str) -> list[dict[str, Any]]:
 def _table(found: dict[str, Any]) -> Any:
     from rich.table import Table
 
-    title = f"{found['task']}: {EPISODES} evaluation episodes"
+    title = f"{found['task']}: {found['policies'][0]['episodes']} evaluation episodes"
     table = Table(title=title, title_justify="left")
     columns = ("", "return (95%)", "lowest", "cost", "over\nlimit", "weights", "ms per\naction")
     for column in columns:
