@@ -2,8 +2,10 @@
 
 import json
 import random
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from gymnasium.spaces import Box, Dict, Discrete
 
 from handrail import envs
+from handrail.cli import main
 from handrail.envs import bullet
 from handrail.errors import HandrailError
 
@@ -209,6 +212,32 @@ def test_a_module_is_found_in_the_working_directory(tmp_path, monkeypatch):
     ]:
         with pytest.raises(HandrailError, match=f"gym/{name}: {message}"):
             envs.make(f"gym/{name}")
+
+
+def test_the_task_and_the_logs_of_the_documentation(tmp_path, monkeypatch):
+    """docs/own-task.md, as a reader would go through it."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[1] / "docs" / "own-task.md").read_text()
+    module, writing = re.findall("```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "cart.py").write_text(module)
+    env = envs.make("gym/cart:Cart-v0")
+    rng, logs = np.random.default_rng(0), []
+    for seed in range(3):
+        log = {"observations": [env.reset(seed=seed)[0]], "actions": [], "rewards": [], "costs": []}
+        ended = False
+        while not ended:
+            action = rng.uniform(-1, 1, 1)
+            observation, reward, _, ended, info = env.step(action)
+            for name, value in zip(
+                log, (observation, 2 * action, reward, info["cost"]), strict=True
+            ):
+                log[name].append(value)
+        logs.append({name: np.array(values) for name, values in log.items()})
+    exec(writing, {"logs": logs})
+    assert main(["data", "check", "demos.hdf5", "--task", "gym/cart:Cart-v0"]) == 0
+    settings = ["--updates", "1", "--hidden", "4", "--batch", "4"]
+    assert main(["train", "bc", "gym/cart:Cart-v0", "--demos", "demos.hdf5", *settings]) == 0
 
 
 @pytest.mark.parametrize(
