@@ -6,8 +6,9 @@ import pytest
 from matplotlib.colors import to_hex
 
 from handrail.errors import HandrailError
-from handrail.figures import BLUE, PALETTE, VERMILLION, colours, learning_curves, reward_cost_plane
+from handrail.figures import learning_curves, reward_cost_plane
 from handrail.runs import Run
+from handrail.style import BLUE, PALETTE, VERMILLION, colours
 
 
 @pytest.fixture

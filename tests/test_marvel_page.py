@@ -14,7 +14,6 @@ from made_up import result, row_of, write_csv
 
 from handrail import cli
 from handrail.errors import HandrailError
-from handrail.figures import colours
 from handrail.page import papers
 from handrail.page.ablations import PID, VARIANTS, WHOLE, ablations
 from handrail.page.aims import aims
@@ -30,6 +29,7 @@ from handrail.page.step_panels import TaskLines, lines
 from handrail.page.together import together
 from handrail.results import COLUMNS, RANK_COLUMNS, append_ranks
 from handrail.runs import Run
+from handrail.style import colours
 from handrail.tables import definition
 
 BALL, CAR, DRONE, RUN = (

@@ -16,8 +16,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from plant import respond  # noqa: E402
 
-from handrail.figures import BLUE, BROWN, GREEN, VERMILLION, draw_limit, save, styled  # noqa: E402
 from handrail.pid import PID, PIDSettings, adaptive, controller  # noqa: E402
+from handrail.style import BLUE, BROWN, GREEN, VERMILLION, draw_limit, save, styled  # noqa: E402
 
 LIMIT, SEEDS, EPISODES = 10.0, 24, 300
 TASK = {"unweighted": 30.0, "falls": 3.0, "lag": 25.0, "episodes": EPISODES}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from handrail.figures import FEASIBLE, colours, draw_limit, save, styled
+from handrail.style import FEASIBLE, colours, draw_limit, save, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from handrail.figures import BLUE, VERMILLION, save, styled
 from handrail.page.panels import grid
+from handrail.style import BLUE, VERMILLION, save, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

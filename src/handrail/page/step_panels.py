@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from handrail.figures import colours, draw_limit, save, styled
 from handrail.page.panels import grid, round_ticks, stands_out
+from handrail.style import colours, draw_limit, save, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from handrail import envs
 from handrail.evaluate import evaluate
-from handrail.figures import save, styled
 from handrail.page.judged import judged
 from handrail.page.sources import Sources
 from handrail.page.words import listed, paragraphs
 from handrail.policy_files import load_policy
+from handrail.style import save, styled
 
 STUDENTS = ("GOLD (BC-IQL)", "GOLD (DT-IQL)")
 """From left to right, as in the paper."""
