@@ -262,6 +262,13 @@ def test_a_mistake_is_one_line(typed, line, mistake, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_switched_off_contradicts_nothing(mistake, tmp_path, monkeypatch):
+    """The mistake that is told is another one, which comes later."""
+    monkeypatch.chdir(tmp_path)
+    off = "--backbone", "cvpo", "--multiplier", "fixed", "--cost-weight", 0
+    assert mistake("train", "marvel", toy.TOY, *off, "--demos", "nowhere").startswith("nowhere:")
+
+
 def changed(demos: Path, path: Path, **arrays) -> Path:
     """The set with other arrays, or without those that are None."""
     with h5py.File(demos) as old, h5py.File(path, "w") as new:

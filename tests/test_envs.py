@@ -14,24 +14,37 @@ from gymnasium.spaces import Box, Dict, Discrete
 
 from handrail import envs
 from handrail.cli import main
+from handrail.commands._cli import parse
+from handrail.commands.train import _require_read
+from handrail.data import sources
 from handrail.envs import bullet
 from handrail.errors import HandrailError
+from handrail.jobs import METHODS
 
 # --- Any registered Gymnasium id ----------------------------------------------------------------
 
 
 class Tiny(gymnasium.Env):
-    """Three values of observation; remembers the action; ends after ``end`` steps. ``size`` and
-    ``pair`` let it break its word."""
+    """Three values of observation; remembers the action; ends after ``end`` steps. ``size``,
+    ``pair`` and ``info`` let it break its word."""
 
     def __init__(
-        self, form=5, cost=1.0, end=100, reward=1.0, observation=0.0, spaces=None, size=3, pair=True
+        self,
+        form=5,
+        cost=1.0,
+        end=100,
+        reward=1.0,
+        observation=0.0,
+        spaces=None,
+        size=3,
+        pair=True,
+        info=True,
     ):
         self.observation_space = Box(-np.inf, np.inf, (3, 1), np.float64)
         self.action_space = Box(np.float32([-2, 0]), np.float32([2, 10]))
         vars(self).update(spaces or {})
         self.form, self.cost, self.end, self.reward = form, cost, end, reward
-        self.value, self.size, self.pair = observation, size, pair
+        self.value, self.size, self.pair, self.info = observation, size, pair, info
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -46,6 +59,8 @@ class Tiny(gymnasium.Env):
         values = [np.full((self.size, 1), self.value), self.reward, self.t == self.end, False, info]
         if self.form == 6:
             values.insert(2, info.pop("cost", None))
+        if not self.info:
+            values[-1] = None
         if self.form == 4:  # as before Gymnasium
             del values[3]
         return tuple(values)
@@ -123,7 +138,7 @@ def test_a_time_limit_is_no_termination(make, form):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"cost": None}, r'step has no info\["cost"\]; add it'),
+        ({"cost": None}, r'no info\["cost"\] at step 1; add it'),
         ({"cost": np.nan}, "cost nan is not finite at step 1"),
         ({"cost": np.inf, "form": 6}, "cost inf is not finite at step 1"),
         ({"cost": -0.5}, "cost -0.5 is negative at step 1; what is to be sought"),
@@ -131,7 +146,10 @@ def test_a_time_limit_is_no_termination(make, form):
         ({"observation": np.inf}, "observation is not finite at step 1"),
         ({"cost": np.ones(2)}, r"a cost is array\(\[1., 1.\]\), no number, at step 1; mend"),
         ({"cost": None, "form": 6}, "a cost is None, no number, at step 1; mend"),
-        ({"reward": "much"}, "a reward is 'much', no number, at step 1; mend"),
+        ({"reward": "1.5"}, "a reward is '1.5', no number, at step 1; mend"),
+        ({"reward": 10**400}, "a reward is 10{400}, no number, at step 1; mend"),
+        ({"end": np.ones(2)}, r"terminated is array.*, no number, at step 1; mend"),
+        ({"info": None}, "info is None, no dict, at step 1; mend"),
         ({"size": 4}, "has 4 numbers where the observation space has 3, at step 1; mend"),
         (
             {"observation": "here"},
@@ -205,10 +223,14 @@ def test_a_module_is_found_in_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "of_my_own.py").write_text(MODULE)
     (tmp_path / "broken.py").write_text("import math\n\nmath.nothing\n")
+    (tmp_path / "misspelt.py").write_text("\nimport import\n")
+    (tmp_path / "refusing.py").write_text("raise ImportError\n")
     assert envs.make("gym/of_my_own:Line-v0").spec_.horizon == 3
     for name, message in [
         ("of_my_own:NoLength-v0", r"it breaks .*TypeError: .*'length'.*mend it"),
         ("broken:Line-v0", r"it breaks .*AttributeError: .*'nothing'.*broken\.py:3\); mend it"),
+        ("misspelt:Line-v0", r"it breaks .*SyntaxError: .*\(misspelt\.py, line 2\)\); mend it"),
+        ("refusing:Line-v0", r"Gymnasium cannot make it \(ImportError\); register"),
     ]:
         with pytest.raises(HandrailError, match=f"gym/{name}: {message}"):
             envs.make(f"gym/{name}")
@@ -235,9 +257,15 @@ def test_the_task_and_the_logs_of_the_documentation(tmp_path, monkeypatch):
                 log[name].append(value)
         logs.append({name: np.array(values) for name, values in log.items()})
     exec(writing, {"logs": logs})
-    assert main(["data", "check", "demos.hdf5", "--task", "gym/cart:Cart-v0"]) == 0
-    settings = ["--updates", "1", "--hidden", "4", "--batch", "4"]
-    assert main(["train", "bc", "gym/cart:Cart-v0", "--demos", "demos.hdf5", *settings]) == 0
+    (done, *_) = sources.read(Path("demos.hdf5")).require(env.spec_)
+    np.testing.assert_allclose(env.spec_.to_unit(done.actions), logs[0]["actions"] / 2, atol=1e-6)
+    lines = [line.split("    ")[0].split() for line in re.findall("^handrail (.*)", page, re.M)]
+    assert [line[0] for line in lines] == ["data", "train", "train", "expert", "demos"]
+    assert main(lines[0]) == 0
+    for command, method, *arguments in lines[1:3]:
+        asked = parse(METHODS[method], arguments, command)
+        _require_read(asked, METHODS[method](task=asked.task), command)
+        asked.check()  # demonstrations and task fit together
 
 
 @pytest.mark.parametrize(

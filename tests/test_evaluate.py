@@ -10,8 +10,9 @@ import pytest
 
 from handrail.data.episodes import Episode
 from handrail.envs.cmdp import CMDP, Task
-from handrail.errors import HandrailError
+from handrail.errors import HandrailError, Stopped
 from handrail.evaluate import evaluate, report, table
+from handrail.progress import Watcher
 from handrail.stats import bootstrap
 
 
@@ -111,6 +112,18 @@ def test_the_table_of_a_large_return_is_whole_in_80_columns():
     assert all(cell in line for cell in ("123.5", "-987.6 to 1234.6", "1111.1", "-987.6", "1234.6"))
 
 
+class Ended(Watcher):
+    """Stops after the first episode; counts how often it is told that the stage is over."""
+
+    ends = 0
+
+    def advance(self, done, latest) -> None:
+        self.stopping = True
+
+    def end(self) -> None:
+        self.ends += 1
+
+
 class Counting(gymnasium.Env):
     """Starts at its seed; an episode of 2 + seed % 3 steps; pays the action, costs the start."""
 
@@ -129,6 +142,14 @@ class Counting(gymnasium.Env):
 
     def close(self):
         Counting.closed += 1
+
+
+def test_its_watcher_stops_it_and_is_told_when_it_is_over():
+    """Else a bar would stay on the terminal, and its cursor hidden."""
+    watcher = Ended()
+    with pytest.raises(Stopped, match="stopped after 1 of 4 episodes of half"):
+        evaluate(Half(), make_env, episodes=4, seed=3, method="half", watcher=watcher)
+    assert watcher.ends == 1
 
 
 class Half:

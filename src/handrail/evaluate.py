@@ -85,6 +85,7 @@ def evaluate(
             if watcher.stopping and len(played) < episodes:
                 raise Stopped(f"stopped after {len(played)} of {episodes} episodes of {method}")
     finally:
+        watcher.end()
         for env in envs:
             env.close()
     limit = spec.cost_limit if cost_limit is None else cost_limit

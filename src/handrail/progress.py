@@ -25,6 +25,9 @@ class Watcher:
     def say(self, line: str) -> None:
         """Something the user should know."""
 
+    def end(self) -> None:
+        """The stage is over, or given up."""
+
 
 class Console(Watcher):
     """On a terminal a bar with rate and time left; elsewhere a line now and then."""
@@ -77,7 +80,6 @@ class Console(Watcher):
             self.end()
 
     def end(self) -> None:
-        """The stage is over, or given up."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

@@ -47,7 +47,7 @@ def begin(name: str, argv: list[str], command: str) -> None:
 
 def _require_read(asked: Method, usual: Method, command: str) -> None:
     """Raise a HandrailError where a setting was changed that the others leave without effect; one
-    that was switched off (0, False) contradicts nothing."""
+    that was switched off (0, False, a fixed multiplier) contradicts nothing."""
     for name in sorted(asked.unread()):
         group, _, inner = name.partition(".")
         here, there = getattr(asked, group), getattr(usual, group)
@@ -63,7 +63,7 @@ def _require_read(asked: Method, usual: Method, command: str) -> None:
                 and (value := getattr(here, field.name)) != getattr(there, field.name)
             ]
         for option, value in changed:
-            if value:
+            if value and value != "fixed":
                 raise HandrailError(
                     f"{option.replace('_', '-')} changes nothing with the other settings as they "
                     f"are; leave it out (`handrail {command} --help` says what reads it)"

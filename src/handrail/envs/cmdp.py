@@ -96,7 +96,7 @@ class CMDP(gymnasium.Wrapper):
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         self._elapsed = 0
         result: Any = self.env.reset(seed=seed, options=options)
-        if not (isinstance(result, tuple) and len(result) == 2):
+        if not (isinstance(result, tuple | list) and len(result) == 2):
             raise self._broken("reset gives no pair (observation, info),")
         observation, info = result
         return self._observation(observation), info
@@ -109,8 +109,10 @@ class CMDP(gymnasium.Wrapper):
 
     def _number(self, value: Any, what: str) -> float:
         try:
-            return float(value)
-        except (TypeError, ValueError):
+            if isinstance(value, str):
+                raise TypeError
+            return float(value.item() if isinstance(value, np.ndarray) else value)
+        except (TypeError, ValueError, OverflowError):
             raise self._broken(f"{what} is {value!r}, no number,") from None
 
     def step(self, action: np.ndarray):
@@ -122,20 +124,20 @@ class CMDP(gymnasium.Wrapper):
         box = self.spec_.to_box(np.clip(np.asarray(action, np.float32), -1.0, 1.0))
         result: Any = self.env.step(box.reshape(self.env.action_space.shape))
         self._elapsed += 1
-        if not (isinstance(result, tuple) and len(result) in (5, 6)):
+        if not (isinstance(result, tuple | list) and len(result) in (5, 6)):
             raise self._broken(
                 "step gives neither (observation, reward, terminated, truncated, info) nor "
                 "safety-gymnasium's six values,"
             )
-        if len(result) == 6:  # safety-gymnasium's form: the cost is the third value
-            observation, reward, cost, terminated, truncated, info = result
-            info = {**info, "cost": cost}
-        else:
-            observation, reward, terminated, truncated, info = result
+        observation, reward, *costs, terminated, truncated, info = result
+        if not isinstance(info, dict):
+            raise self._broken(f"info is {info!r}, no dict,")
+        if costs:  # safety-gymnasium's form: the cost is the third value
+            info = {**info, "cost": costs[0]}
         if "cost" not in info:
             raise HandrailError(
-                f'{self.task.name}: the step has no info["cost"]; add it to the environment '
-                "(0.0 where nothing costs)"
+                f'{self.task.name}: no info["cost"] at step {self._elapsed}; add it to the '
+                "environment (0.0 where nothing costs)"
             )
         reward = self._number(reward, "a reward")
         info["cost"] = self._number(info["cost"], "a cost")
@@ -146,8 +148,11 @@ class CMDP(gymnasium.Wrapper):
                 f"{self.task.name}: cost {info['cost']:g} is negative at step {self._elapsed}; "
                 "what is to be sought belongs in the reward"
             )
-        truncated = bool(truncated) or (self._elapsed >= self.task.horizon and not terminated)
-        return self._observation(observation), reward, bool(terminated), truncated, info
+        terminated = bool(self._number(terminated, "terminated"))
+        truncated = bool(self._number(truncated, "truncated")) or (
+            self._elapsed >= self.task.horizon and not terminated
+        )
+        return self._observation(observation), reward, terminated, truncated, info
 
     def picture(self) -> np.ndarray:
         """The scene as it is, (height, width, 3) uint8; of an environment made with ``pictures``.

@@ -34,9 +34,9 @@ def make(name: str, pictures: bool = False) -> CMDP:
     if known is not None:
         return CMDP(velocity.make(name, pictures), known)
     identifier = name.removeprefix("gym/")
-    if ":" in identifier:
-        _find(identifier.split(":")[0].split(".")[0])
     try:
+        if ":" in identifier:
+            _find(identifier.split(":")[0].split(".")[0])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # -1: no TimeLimit wrapper, which takes five values only; the CMDP keeps the limit
@@ -45,7 +45,7 @@ def make(name: str, pictures: bool = False) -> CMDP:
                 identifier, max_episode_steps=-1, disable_env_checker=True, **drawn
             )
     except (gymnasium.error.Error, ImportError) as error:
-        reason = str(error).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise HandrailError(
             f"{name}: Gymnasium cannot make it ({reason}); register the id, or name the module "
             "that registers it as gym/MODULE:ID (from the working directory, or as installed)"
@@ -53,11 +53,11 @@ def make(name: str, pictures: bool = False) -> CMDP:
     except Exception as error:  # the module's or the environment's own, whatever it is
         if pictures and isinstance(error, TypeError) and "render_mode" in str(error):
             raise HandrailError(f"{name} draws no pictures: it takes no render_mode") from error
-        at = traceback.extract_tb(error.__traceback__)[-1]
         reason = " ".join([f"{type(error).__name__}:", *str(error).split()])
-        raise HandrailError(
-            f"{name}: it breaks when it is made ({reason}, at {at.filename}:{at.lineno}); mend it"
-        ) from error
+        if not isinstance(error, SyntaxError):  # which says itself where it is
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            reason += f", at {at.filename}:{at.lineno}"
+        raise HandrailError(f"{name}: it breaks when it is made ({reason}); mend it") from error
     registered = env.unwrapped.spec  # of the id that was found: module and version resolved
     horizon = registered and gymnasium.spec(registered.id).max_episode_steps
     if not horizon:
