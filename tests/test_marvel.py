@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 import toy
-from broken_off import assert_same, broken, through
+from broken_off import assert_same, broken, kept, through
 
 from handrail import envs
 from handrail.baselines import JSRL, PEX, SO2, WSRL, Relearn, WarmStart
@@ -90,7 +90,9 @@ METHODS = {
     "jsrl": lambda data: made(JSRL, data),
     "pex": lambda data: made(PEX, data),
     "so2": lambda data: made(SO2, data),
+    "jsrl, cvpo": lambda data: made(JSRL, data, backbone="cvpo"),
     "handrail": lambda data: made(Handrail, data),
+    "handrail, bear-lag": lambda data: made(Handrail, data, offline="bear-lag", leash=0.0),
     "sac-lag": lambda data: SACLag(task=toy.ENDS, warmup=48, sac=SAC, online=LOOP, cost_limit=1.0),
 }
 
@@ -186,18 +188,77 @@ def test_what_each_method_goes_on_from(
     assert _kept(method, learnt, tmp_path, monkeypatch) == (actor, critic)
 
 
-@pytest.mark.parametrize(("cls", "guided"), [(WarmStart, 0), (JSRL, 1), (Handrail, 1)])
-def test_a_multiplier_is_in_full_force_as_the_guide_leaves(
-    cls, guided, data, offline, tmp_path, monkeypatch
-):
-    """What episodes cost that another policy acted in says little of the student's multiplier."""
-    seen = []
-    monkeypatch.setattr(Online, "train", lambda self, watcher: seen.append(self.controller))
-    method = made(cls, data, offline=str(offline), multiplier="pid")
-    with Run.create(tmp_path / "run", method.settings()) as run:
-        method.train(run, _silent())
-    share = method.guidance.share if guided else 0
-    assert [control.fade_in for control in seen] == [share * LOOP.steps]
+@pytest.fixture
+def begun(data, offline, tmp_path, monkeypatch):
+    """The online stage of a method as it stands before its first step."""
+
+    def begin(cls: type[FromOffline], **changes) -> tuple[FromOffline, Online]:
+        seen = []
+        monkeypatch.setattr(Online, "train", lambda self, watcher: seen.append(self))
+        method = made(cls, data, offline=str(offline), **changes)
+        with Run.create(tmp_path / "run", method.settings()) as run:
+            method.train(run, _silent())
+        (online,) = seen
+        return method, online
+
+    return begin
+
+
+@pytest.mark.parametrize(
+    ("cls", "steps"),
+    [(WarmStart, 0), (WSRL, LOOP.start), (JSRL, 0.3 * LOOP.steps), (Handrail, 0.3 * LOOP.steps)],
+)
+def test_a_multiplier_is_in_full_force_once_the_student_answers_to_it(cls, steps, begun):
+    """What episodes cost that another policy acted in, or before anything is learnt, says little
+    of the student's multiplier."""
+    _, online = begun(cls, multiplier="pid")
+    assert online.controller.fade_in == steps
+
+
+@pytest.mark.parametrize(
+    ("cls", "rows"), [(WarmStart, 0), (WSRL, 0), (JSRL, 2), (PEX, 4), (SO2, 14), (Handrail, 4)]
+)
+def test_what_part_of_a_batch_is_the_data_sets(cls, rows, begun, monkeypatch):
+    """As each is published: none, or so many of 8 rows (of SO2's 2 x 8)."""
+    _, online = begun(cls)
+    drawn = []
+    sample = Replay.sample
+
+    def noting(self, rng, shape):
+        drawn.append((self is online._demonstrations, shape[1]))
+        return sample(online._demonstrations if online._share else online._replay, rng, shape)
+
+    monkeypatch.setattr(Replay, "sample", noting)
+    online._replay = online._replay if online._share else Replay.of(toy.demonstrations(), SPEC)
+    online._batches()
+    assert sum(n for theirs, n in drawn if theirs) == rows
+    assert sum(n for _, n in drawn) == (16 if cls is SO2 else 8)
+
+
+def test_the_data_set_can_be_left_out_online(begun):
+    _, online = begun(PEX, demonstration_share=0.0)
+    assert (online._share, len(online._demonstrations)) == (0.0, 0)
+    method = PEX(task=toy.ENDS, demonstration_share=0.0, offline="a run", demos=Path("x.hdf5"))
+    assert "demos" in method.unread()
+    assert "demos" not in replace(method, demonstration_share=0.5).unread()
+
+
+@pytest.mark.parametrize("cls", [JSRL, Handrail])
+def test_the_first_prefix_is_as_long_as_the_guides_episodes(cls, begun):
+    """JSRL's H1; the task ends episodes early, so the horizon would leave the student idle."""
+    method, online = begun(cls)
+    learnt = Learnt.load(Path(method.offline) / HANDOVER, toy.ENDS)
+    seeds = range(VALIDATION_SEED, VALIDATION_SEED + 5)
+    lengths = [len(e) for e in play(learnt.policy, [envs.make(toy.ENDS)], seeds)]
+    assert online.behaviour._schedule.horizon == round(np.mean(lengths)) < toy.HORIZON
+    set_ = replace(method, guidance=GuidanceSettings(horizon=7)).guided_by(learnt.policy)
+    assert set_._schedule.horizon == 7
+
+
+def test_jsrls_student_begins_as_one_from_scratch():
+    jsrl, scratch = JSRL(task=toy.ENDS), SACLag(task=toy.ENDS)
+    assert jsrl.cost_weight == scratch.cost_weight == 0
+    assert jsrl.sac == scratch.sac
 
 
 def test_marvel_begins_with_the_critics_that_were_aligned(data, offline, tmp_path):
@@ -241,12 +302,12 @@ def test_cvpo_goes_on_with_the_values_learnt_offline(offline):
     state = learner.init(jax.random.key(0), SPEC)
     fresh = cvpo.learner(CVPO_SMALL, SPEC, 1.0).init(jax.random.key(0), SPEC)
     theirs = learnt.networks
-    for ours, kept in (
+    for ours, old in (
         (state.actor.net, theirs.actor), (state.old, theirs.actor),
         (state.critic.net, theirs.critic), (state.target, theirs.target),
         (state.cost_critic.net, theirs.cost_critic), (state.cost_target, theirs.cost_target),
     ):  # fmt: skip
-        for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(kept), strict=True):
+        for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(old), strict=True):
             np.testing.assert_array_equal(a, b)
     assert (float(state.dual.eta), int(state.updates)) == (float(fresh.dual.eta), 0)
     larger = replace(CVPO_SMALL, hidden=(4,))
@@ -260,27 +321,13 @@ def test_wsrl_learns_nothing_until_the_offline_policy_has_acted(data, offline, t
     assert list(np.isfinite(read_metrics(path)["loss/q"])) == [False, False, True, True]
 
 
-def test_so2_draws_as_many_rows_as_its_critics_have_steps(data, offline, tmp_path, monkeypatch):
-    method, drawn = made(SO2, data, offline=str(offline)), []
-    sample = Replay.sample
-
-    def noting(self, rng, shape):
-        drawn.append(shape)
-        return sample(self, rng, shape)
-
-    monkeypatch.setattr(Replay, "sample", noting)
-    with Run.create(tmp_path / "run", method.settings()) as run:
-        method.train(run, _silent())
-    assert set(drawn) == {(24, 2 * LOOP.batch)}
-
-
 def test_a_run_given_is_the_run_made(data, offline, tmp_path):
     """--offline cpq and --offline RUN of the same settings end in the same bits."""
     inside = through(made(WarmStart, data, seed=0, cost_limit=None), tmp_path / "inside")
     given = made(WarmStart, data, seed=0, cost_limit=None, offline=str(offline))
     other = through(given, tmp_path / "given")
-    for name in ("metrics.csv",):
-        assert (inside / name).read_bytes() == (other / name).read_bytes()
+    files, theirs = kept(inside), kept(other)
+    assert {name: files[name] for name in theirs} == theirs
 
 
 def test_refusals(data, offline, tmp_path):

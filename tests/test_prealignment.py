@@ -76,6 +76,7 @@ def test_probe_the_values_of_the_frozen_policy():
     assert eqx.tree_equal(aligned.actor, nets.actor)
 
 
+NORMAL = Normaliser.none(1)
 SPEC = Spec("probe/Ranks", 1, 1, (-1.0,), (1.0,), horizon=4, cost_limit=1.0)
 
 
@@ -106,10 +107,16 @@ def test_rank_correlation():
         return eqx.tree_at(lambda n: [m.layers[1].weight for m in n.members], net, lasts)
 
     nets = replace_critics(nets, rising(nets.critic), rising(nets.cost_critic))
-    found = rank_correlations(nets, played, Normaliser.none(1), SPEC, 0.9)
+    found = rank_correlations(nets, played, NORMAL, SPEC, 0.9)
     assert found == {"rank/q": pytest.approx(1.0), "rank/qc": pytest.approx(-1.0)}
+    ended = [replace(played[0], rewards=np.float32([0, 1, 0, 0.6]), terminated=True)]
+    # Cut by time: 0.9, 1, 0.54 after steps 0 to 2. Terminated: 0.6 after step 3 as well.
+    cut = rank_correlations(nets, [replace(ended[0], terminated=False)], NORMAL, SPEC, 0.9)
+    assert cut["rank/q"] == pytest.approx(-0.5)
+    found = rank_correlations(nets, ended, NORMAL, SPEC, 0.9)
+    assert found["rank/q"] == pytest.approx(-0.6)
     free = [replace(played[0], costs=np.zeros(4, np.float32))]
-    assert rank_correlations(nets, free, Normaliser.none(1), SPEC, 0.9).keys() == {"rank/q"}
+    assert rank_correlations(nets, free, NORMAL, SPEC, 0.9).keys() == {"rank/q"}
 
 
 def replace_critics(nets: ActorCritics, critic, cost_critic) -> ActorCritics:

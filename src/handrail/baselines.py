@@ -12,12 +12,11 @@ from tyro.conf import OmitArgPrefixes
 
 from handrail import expansion
 from handrail.errors import HandrailError
-from handrail.fine_tuning import ByEither, FromOffline
-from handrail.guidance import Guidance, GuidanceSettings
+from handrail.fine_tuning import ByEither, KeepsData
 from handrail.learners.cvpo import CVPOSettings
 from handrail.learners.sac_lagrangian import SACLagrangianSettings
 from handrail.online import OnlineSettings
-from handrail.online_methods import AVERAGED
+from handrail.online_methods import AVERAGED, Guided
 from handrail.policies import Student
 from handrail.progress import Watcher
 from handrail.runs import Run
@@ -30,10 +29,15 @@ class WarmStart(ByEither):
     name = "warm-start"
     shown = "Warm Start"
 
+    @property
+    def waits(self) -> int:
+        """Steps until the control of the multiplier is in full force."""
+        return 0
+
     def train(self, run: Run, watcher: Watcher) -> Student:
         learnt = self.pretrain(run, watcher)
         learner = self.learner(learnt.networks, critics=self.keeps_critics)
-        return self.finetune(run, watcher, learnt, learner)
+        return self.finetune(run, watcher, learnt, learner, fade_in=self.waits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +63,13 @@ class WSRL(WarmStart):
         default_factory=lambda: replace(AVERAGED, start=5000)
     )
 
+    @property
+    def waits(self) -> int:
+        return self.online.start  # nothing answers to the multiplier before
+
 
 @dataclass(frozen=True, kw_only=True)
-class SO2(FromOffline):
+class SO2(KeepsData):
     """SO2: Warm Start with noise on the targets' actions and more steps of the critics.
 
     Zhang et al. 2024, arXiv 2312.07685. Each step of the critics has a batch of its own.
@@ -69,6 +77,8 @@ class SO2(FromOffline):
 
     name = "so2"
     shown = "SO2"
+    demonstration_share: float = 0.9
+    """Part of each online batch that is drawn from the data set, 0 (none) to 1 (SO2: 0.9)."""
     sac: OmitArgPrefixes[SACLagrangianSettings] = field(
         default_factory=lambda: SACLagrangianSettings(
             initial_alpha=0.01, target_noise=0.1, critic_steps=4
@@ -77,14 +87,15 @@ class SO2(FromOffline):
 
     def train(self, run: Run, watcher: Watcher) -> Student:
         learnt = self.pretrain(run, watcher)
-        return self.finetune(run, watcher, learnt, self.learner(learnt.networks))
+        learner, share = self.learner(learnt.networks), self.demonstration_share
+        return self.finetune(run, watcher, learnt, learner, demonstration_share=share)
 
     def loop(self) -> OnlineSettings:
         return replace(self.online, batch=self.online.batch * self.sac.critic_steps)
 
 
 @dataclass(frozen=True, kw_only=True)
-class JSRL(ByEither):
+class JSRL(Guided, ByEither, KeepsData):
     """Jump-start RL: the offline policy acts first in an episode, ever more briefly.
 
     The student begins untrained (Uchendu et al. 2023, arXiv 2204.02372).
@@ -93,21 +104,31 @@ class JSRL(ByEither):
     name = "jsrl"
     shown = "JSRL"
     keeps = keeps_critics = False
-    guidance: OmitArgPrefixes[GuidanceSettings] = field(default_factory=GuidanceSettings)
-    # Its student can do nothing yet, unlike theirs who go on from what was learnt.
+    demonstration_share: float = 0.25
+    """Part of each online batch that is drawn from the data set, 0 (none) to 1 (JSRL: 0.25)."""
+    # Its student can do nothing yet, unlike theirs who go on from what was learnt: it begins as
+    # one from scratch does.
+    cost_weight: float = 0.0
+    """The multiplier lambda >= 0 at first, or for good where it is fixed; of reward units for a
+    unit of cost."""
+    sac: OmitArgPrefixes[SACLagrangianSettings] = field(default_factory=SACLagrangianSettings)
     cvpo: CVPOSettings = field(default_factory=CVPOSettings)
 
     def train(self, run: Run, watcher: Watcher) -> Student:
         learnt = self.pretrain(run, watcher)
-        guidance = Guidance.of(
-            learnt.policy, self.guidance, horizon=self.spec().horizon, steps=self.online.steps
+        return self.finetune(
+            run,
+            watcher,
+            learnt,
+            self.learner(None),
+            self.guided_by(learnt.policy),
+            demonstration_share=self.demonstration_share,
+            fade_in=self.guided_steps,
         )
-        fade_in = self.guidance.share * self.online.steps
-        return self.finetune(run, watcher, learnt, self.learner(None), guidance, fade_in=fade_in)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PEX(FromOffline):
+class PEX(KeepsData):
     """Policy expansion: a new policy beside the offline one, the critics choose who acts.
 
     Zhang, Xu, Yu 2023, arXiv 2302.00935; ``handrail.expansion``.
@@ -126,4 +147,5 @@ class PEX(FromOffline):
     def train(self, run: Run, watcher: Watcher) -> Student:
         learnt = self.pretrain(run, watcher)
         learner = expansion.learner(self.sac, learnt.networks, self.temperature, self.cost_weight)
-        return self.finetune(run, watcher, learnt, learner)
+        share = self.demonstration_share
+        return self.finetune(run, watcher, learnt, learner, demonstration_share=share)

@@ -21,14 +21,13 @@ from pathlib import Path
 import jax
 from tyro.conf import OmitArgPrefixes
 
-from handrail.guidance import Guidance, GuidanceSettings
 from handrail.handover import Learnt
 from handrail.learners import sac_lagrangian
 from handrail.learners.leash import Leash
 from handrail.marvel import PreAligned
 from handrail.networks import ActorCritics
 from handrail.online import OnlineSettings, require_share
-from handrail.online_methods import AVERAGED
+from handrail.online_methods import AVERAGED, Guided
 from handrail.policies import Student
 from handrail.policy_files import load_guide
 from handrail.progress import Watcher
@@ -37,7 +36,7 @@ from handrail.types import Policy
 
 
 @dataclass(frozen=True, kw_only=True)
-class Handrail(PreAligned):
+class Handrail(Guided, PreAligned):
     """GOLD and Marvel joined: a guide, aligned critics, a leash, an adaptive multiplier."""
 
     name = "handrail"
@@ -53,7 +52,6 @@ class Handrail(PreAligned):
     them; or the directory of such a run. The policy is kept, the critics are not."""
     guide: Path | None = None
     """A run's or policy's path: it acts first in an episode. None: the policy learnt offline."""
-    guidance: OmitArgPrefixes[GuidanceSettings] = field(default_factory=GuidanceSettings)
     demonstration_share: float = 0.5
     """Part of each batch that is drawn from the demonstrations, above 0 and below 1 (RLPD: 0.5)."""
     leash: float = 0.9
@@ -97,8 +95,7 @@ class Handrail(PreAligned):
             watcher,
             aligned,
             sac_lagrangian.learner(self.sac, aligned.networks, leash=leash),
-            Guidance.of(guide, self.guidance, horizon=self.spec().horizon, steps=self.online.steps),
-            demonstrations=demonstrations,
+            self.guided_by(guide),
             demonstration_share=self.demonstration_share,
-            fade_in=self.guidance.share * self.online.steps,
+            fade_in=self.guided_steps,
         )

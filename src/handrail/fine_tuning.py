@@ -25,7 +25,7 @@ from handrail.methods import FromDemonstrations
 from handrail.multipliers import Controller, Unshaped
 from handrail.networks import ActorCritics
 from handrail.offline_methods import CPQ, HANDOVER, BEARLag, Clone, FromDataSet
-from handrail.online import Online, OnlineSettings
+from handrail.online import Online, OnlineSettings, require_share
 from handrail.online_methods import AVERAGED, ShapedOnline
 from handrail.pid import MultiplierName
 from handrail.policies import Student
@@ -42,8 +42,6 @@ class FromOffline(ShapedOnline, FromDataSet):
 
     shown: ClassVar[str]
     """In tables and figures."""
-    reads_data: ClassVar[bool] = False
-    """Whether the data set is read after the offline stage too."""
     keeps: ClassVar[bool] = True
     """Whether networks that were learnt offline are trained further."""
     keeps_critics: ClassVar[bool] = True
@@ -90,6 +88,11 @@ class FromOffline(ShapedOnline, FromDataSet):
     @property
     def _clones(self) -> bool:
         return self.offline == Clone.name
+
+    @property
+    def reads_data(self) -> bool:
+        """Whether the data set is read after the offline stage too."""
+        return False
 
     def loop(self) -> OnlineSettings:
         """Of the online stage."""
@@ -187,13 +190,14 @@ class FromOffline(ShapedOnline, FromDataSet):
         learnt: Learnt,
         learner: Learner,
         behaviour: Behaviour | None = None,
-        demonstrations: Episodes | None = None,
         demonstration_share: float = 0.0,
         fade_in: float = 0.0,
     ) -> Student:
         """Online, from fresh replay; by default the student acts alone, from the first step.
 
-        ``fade_in``: steps until the control of the multiplier is in full force.
+        Args:
+            demonstration_share: part of each batch that is drawn from the data set.
+            fade_in: steps until the control of the multiplier is in full force.
         """
         online = Online(
             run,
@@ -203,7 +207,7 @@ class FromOffline(ShapedOnline, FromDataSet):
             behaviour=behaviour or Alone(0, self.spec().action_size),
             controller=self.holds(fade_in),
             seed=self.seed,
-            demonstrations=demonstrations,
+            demonstrations=self.demonstrations(run, watcher) if demonstration_share else None,
             demonstration_share=demonstration_share,
             reward_unit=learnt.reward_unit,
             normaliser=learnt.normaliser,
@@ -213,6 +217,22 @@ class FromOffline(ShapedOnline, FromDataSet):
 
 
 _SETTINGS = {"cpq": "cpq", "bear-lag": "bear", "clone": "clone"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepsData(FromOffline):
+    """A method whose online batches are drawn from the data set too."""
+
+    demonstration_share: float = 0.5
+    """Part of each online batch that is drawn from the data set, 0 (none) to 1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_share(self.demonstration_share, 0, self.online.batch)
+
+    @property
+    def reads_data(self) -> bool:
+        return self.demonstration_share > 0
 
 
 @dataclass(frozen=True, kw_only=True)

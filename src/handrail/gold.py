@@ -20,13 +20,12 @@ from tyro.conf import OmitArgPrefixes
 
 from handrail import envs
 from handrail.errors import HandrailError
-from handrail.guidance import Guidance, GuidanceSettings
 from handrail.learners import bc, cvpo, iql
 from handrail.learners import decision_transformer as dt
 from handrail.methods import BC, DT, FromDemonstrations
 from handrail.multipliers import Unshaped
 from handrail.online import Online, OnlineSettings, require_share
-from handrail.online_methods import ShapedOnline
+from handrail.online_methods import Guided, ShapedOnline
 from handrail.policies import Student
 from handrail.policy_files import load_guide, load_policy
 from handrail.progress import Watcher
@@ -35,7 +34,7 @@ from handrail.types import Policy
 
 
 @dataclass(frozen=True, kw_only=True)
-class GOLD(ShapedOnline, FromDemonstrations):
+class GOLD(Guided, ShapedOnline, FromDemonstrations):
     """Guided online distillation: a guide from demonstrations helps a small student online."""
 
     name = "gold"
@@ -52,7 +51,6 @@ class GOLD(ShapedOnline, FromDemonstrations):
     online: OmitArgPrefixes[OnlineSettings] = field(
         default_factory=lambda: OnlineSettings(noise=0.3)
     )
-    guidance: OmitArgPrefixes[GuidanceSettings] = field(default_factory=GuidanceSettings)
     iql: iql.IQLSettings = field(default_factory=lambda: iql.IQLSettings(extraction="ddpg_bc"))
     cvpo: cvpo.CVPOSettings = field(default_factory=cvpo.CVPOSettings)
     bc: bc.BCSettings = field(default_factory=bc.BCSettings)
@@ -140,12 +138,8 @@ class GOLD(ShapedOnline, FromDemonstrations):
             learner,
             self.online,
             make_env=lambda: envs.make(self.task),
-            behaviour=Guidance.of(
-                guide, self.guidance, horizon=self.spec().horizon, steps=self.online.steps
-            ),
-            controller=self.controller(
-                limit=self.limit(), fade_in=self.guidance.share * self.online.steps
-            )
+            behaviour=self.guided_by(guide),
+            controller=self.controller(limit=self.limit(), fade_in=self.guided_steps)
             if self.backbone == "iql"
             else Unshaped(self.limit()),
             seed=self.seed,

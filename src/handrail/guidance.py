@@ -35,8 +35,8 @@ class GuidanceSettings:
     """Part of the run's steps in which the guide acts at all, 0 to 1. (The curriculum: where every
     stage advances at once; stages that wait may make it a third longer.)"""
     horizon: int | None = None
-    """H1, steps: the guide's part of an episode at first. None: the task's horizon. (JSRL: the
-    guide's mean episode length, which is the same where no episode terminates.)"""
+    """H1, steps: the guide's part of an episode at first. None: the mean length of the guide's own
+    episodes (JSRL), which is the task's horizon where none terminates."""
     stages: int = 10
     """n of JSRL: the prefix shrinks by H1/n at each stage."""
     window: int = 5
@@ -245,9 +245,8 @@ class Guidance:
 
     @classmethod
     def of(cls, guide: Policy, settings: GuidanceSettings, *, horizon: int, steps: int) -> Guidance:
-        """By settings: ``horizon`` is the task's, ``steps`` the run's."""
-        schedule = SCHEDULES[settings.schedule]
-        return cls(guide, schedule(settings.horizon or horizon, steps, settings))
+        """By settings; ``horizon`` is H1, ``steps`` the run's."""
+        return cls(guide, SCHEDULES[settings.schedule](horizon, steps, settings))
 
     def policy(self, student: Policy, steps: int) -> guided:
         return guided(self._guide, student, self._schedule, self.state["schedule"], steps)

@@ -38,7 +38,6 @@ class PreAligned(FromOffline):
     """A method that makes both critics the values of the offline policy, before it goes online."""
 
     keeps_critics = False  # they are aligned first
-    reads_data = True
     vpa: PrealignmentSettings = field(default_factory=PrealignmentSettings)
     correlation_episodes: int = 10
     """Episodes of the offline policy that the critics are compared with while they are pre-aligned;
@@ -50,6 +49,10 @@ class PreAligned(FromOffline):
             raise HandrailError(
                 f"correlation_episodes is {self.correlation_episodes}; it must be 0 or more"
             )
+
+    @property
+    def reads_data(self) -> bool:
+        return True
 
     def prealign(self, run: Run, watcher: Watcher, learnt: Learnt) -> Learnt:
         """In a run of its own inside this one."""

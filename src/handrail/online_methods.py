@@ -6,12 +6,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
+import numpy as np
 from tyro.conf import OmitArgPrefixes
 
 from handrail import envs
 from handrail.behaviour import Alone
 from handrail.data import sources
 from handrail.errors import HandrailError
+from handrail.guidance import Guidance, GuidanceSettings
+from handrail.judge import VALIDATION_SEED
 from handrail.learners import cvpo, iql, sac, sac_lagrangian
 from handrail.methods import InUnits, Method, Shaped
 from handrail.multipliers import Controller, Ramp, Unshaped
@@ -19,7 +22,9 @@ from handrail.online import Online, OnlineSettings, require_share
 from handrail.pid import MultiplierName, PIDSettings, controller
 from handrail.policies import Student
 from handrail.progress import Watcher
+from handrail.rollout import play
 from handrail.runs import Run
+from handrail.types import Policy
 
 AVERAGED = OnlineSettings(updates_per_step=0.5, batch=128, average=5000.0, caution=1.0)
 """Where a multiplier holds the limit: students jump about it, so a run ends in their average."""
@@ -42,6 +47,27 @@ class OnlineMethod(Method):
     def unread(self) -> set[str]:
         off = [name for name in ("average", "caution") if not getattr(self.online, name)]
         return super().unread() | {f"online.{name}" for name in off}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guided(OnlineMethod):
+    """A method whose student another policy guides at first."""
+
+    guidance: OmitArgPrefixes[GuidanceSettings] = field(default_factory=GuidanceSettings)
+
+    def guided_by(self, guide: Policy) -> Guidance:
+        """H1, where it is not set: the mean length of five episodes of the guide's (JSRL)."""
+        horizon = self.guidance.horizon
+        if horizon is None:
+            seeds = range(VALIDATION_SEED, VALIDATION_SEED + 5)
+            played = play(guide, [envs.make(self.task) for _ in seeds], seeds)
+            horizon = round(float(np.mean([len(episode) for episode in played])))
+        return Guidance.of(guide, self.guidance, horizon=horizon, steps=self.online.steps)
+
+    @property
+    def guided_steps(self) -> float:
+        """Steps in which the guide acts at all; the control of a weight fades in over them."""
+        return self.guidance.share * self.online.steps
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -157,9 +157,10 @@ def rank_correlations(
 ) -> Metrics:
     """Spearman's rank correlation of Q(s, a) and Q_c(s, a) with what came after, over the steps.
 
-    What came after a step is the discounted sum over the next half of the horizon; so steps of the
-    second half, which have fewer after them, are left out, and no correlation comes of the time
-    left alone. ``rank/q`` and ``rank/qc``, -1 to 1; of steps that all cost the same there is none.
+    What came after a step is the discounted sum over the next half of the horizon; so steps that
+    have fewer after them because time ran out are left out, and no correlation comes of the time
+    left alone. Of an episode that terminated all count: nothing comes after its end. ``rank/q`` and
+    ``rank/qc``, -1 to 1; of steps that all cost the same there is none.
 
     Args:
         episodes: of the policy whose values Q and Q_c are, acting by samples.
@@ -170,7 +171,8 @@ def rank_correlations(
     window = max(1, spec.horizon // 2)
     observations, actions, returns, costs = [], [], [], []
     for episode in episodes:
-        steps = max(0, len(episode) - window + 1) or 1
+        full = len(episode) if episode.terminated else len(episode) - window + 1
+        steps = max(1, full)
         observations.append(episode.observations[:steps])
         actions.append(episode.actions[:steps])
         returns.append(_windowed(episode.rewards, window, discount)[:steps])
