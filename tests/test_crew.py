@@ -81,8 +81,8 @@ def test_a_step_that_is_interrupted_ends_first():
     former = signal.signal(signal.SIGALRM, interrupt)
     try:
         for delay in np.linspace(1e-4, 2e-3, 60):
-            signal.setitimer(signal.ITIMER_REAL, delay)
             try:
+                signal.setitimer(signal.ITIMER_REAL, delay)
                 own._crew.step()
                 time.sleep(1)  # where the step was the shorter (pause misses one just before it)
             except KeyboardInterrupt:

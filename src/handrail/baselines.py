@@ -78,7 +78,7 @@ class SO2(KeepsData):
     name = "so2"
     shown = "SO2"
     demonstration_share: float = 0.9
-    """Part of each online batch that is drawn from the data set, 0 (none) to 1 (SO2: 0.9)."""
+    """Part of each online batch that is drawn from the data set, 0 (none) to below 1 (SO2: 0.9)."""
     sac: OmitArgPrefixes[SACLagrangianSettings] = field(
         default_factory=lambda: SACLagrangianSettings(
             initial_alpha=0.01, target_noise=0.1, critic_steps=4
@@ -105,7 +105,7 @@ class JSRL(Guided, ByEither, KeepsData):
     shown = "JSRL"
     keeps = keeps_critics = False
     demonstration_share: float = 0.25
-    """Part of each online batch that is drawn from the data set, 0 (none) to 1 (JSRL: 0.25)."""
+    """Part of each online batch that is drawn from the data set, 0 (none) to below 1 (JSRL: 0.25)."""
     # Its student can do nothing yet, unlike theirs who go on from what was learnt: it begins as
     # one from scratch does.
     cost_weight: float = 0.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
@@ -146,6 +147,11 @@ def _parallel(
                 watcher.advance(done, {})
                 if watcher.stopping:
                     raise Stopped(f"stopped while playing {what}; nothing was written")
+        except BrokenProcessPool as error:
+            raise HandrailError(
+                f"a process that played {what} was killed (out of memory?); nothing was written: "
+                "ask for it again, with fewer processes beside it"
+            ) from error
         except BaseException:  # a second Ctrl-C too: else the pool plays what is left
             pool.shutdown(cancel_futures=True)
             raise

@@ -9,5 +9,9 @@ class HandrailError(Exception):
     """
 
 
+class Busy(HandrailError):
+    """Another process works in the directory."""
+
+
 class Stopped(HandrailError):
-    """Ctrl-C: the run has written a checkpoint; the line says where it stands."""
+    """Ctrl-C: the line says what was kept (a run: its checkpoint), and how to go on."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from handrail import rollout
 from handrail.data.episodes import Episode
 from handrail.envs.cmdp import CMDP
 from handrail.errors import HandrailError, Stopped
 from handrail.progress import Watcher
 from handrail.stats import summary
-from handrail.types import Policy
+from handrail.types import Policy, within
 
 
 def report(
@@ -28,8 +30,6 @@ def report(
     """
     if not episodes:
         raise HandrailError("there is no episode to judge by; ask for one or more")
-    # Costs are stored in float32: 250 steps of 0.1 must not exceed a limit of 25 by rounding.
-    limit = cost_limit * (1 + 1e-6)
     return {
         "task": task,
         "method": method,
@@ -39,7 +39,7 @@ def report(
         "cost": summary([episode.cost for episode in episodes]),
         "length": summary([len(episode) for episode in episodes]),
         "cost_limit": float(cost_limit),
-        "violation_rate": sum(episode.cost > limit for episode in episodes) / len(episodes),
+        "violation_rate": float(np.mean([not within(e.cost, cost_limit) for e in episodes])),
     }
 
 
@@ -111,7 +111,7 @@ def table(report: dict[str, Any]) -> Any:
         low, high = row["ci95"]
         mean = _number(row["mean"])
         if name == "cost":
-            mean = f"[{'green' if row['mean'] <= limit else 'red'}]{mean}[/]"
+            mean = f"[{'green' if within(row['mean'], limit) else 'red'}]{mean}[/]"
         cells = (_number(row[key]) for key in ("iqm", "std", "min", "max"))
         shown.add_row(name, mean, f"{_number(low)} to {_number(high)}", *cells)
     return shown

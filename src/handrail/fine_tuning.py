@@ -224,7 +224,7 @@ class KeepsData(FromOffline):
     """A method whose online batches are drawn from the data set too."""
 
     demonstration_share: float = 0.5
-    """Part of each online batch that is drawn from the data set, 0 (none) to 1."""
+    """Part of each online batch that is drawn from the data set, 0 (none) to below 1."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

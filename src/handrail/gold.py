@@ -44,7 +44,7 @@ class GOLD(Guided, ShapedOnline, FromDemonstrations):
     """What the student learns by: ``iql`` on the shaped reward; ``cvpo`` within the cost limit, and
     w is the guide's alone."""
     demonstration_share: float = 0.5
-    """Part of each batch that is drawn from the demonstrations, 0 to 1 (GOLD: 0; JSRL: 0.25;
+    """Part of each batch that is drawn from the demonstrations, 0 to below 1 (GOLD: 0; JSRL: 0.25;
     RLPD: 0.5)."""
     pretrain: int = 2000
     """Updates of the student on the demonstrations before the first step (GOLD: 0)."""

@@ -91,7 +91,7 @@ class Learnt:
             hidden, unit = tuple(record["hidden"]), float(record["reward_unit"])
             # Once there was no layer normalisation, and no policy without critics.
             layer_norm, critics = record.get("layer_norm", False), record.get("critics", True)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise HandrailError(f"{path / _INDEX} is damaged ({error!r}); restore it") from error
         if spec.task != task:
             raise HandrailError(f"{path} was learnt on {spec.task}, not on {task}")

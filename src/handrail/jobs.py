@@ -20,6 +20,7 @@ from handrail.offline_methods import CPQ, BEARLag, Clone
 from handrail.online_methods import CVPO, IQL, Expert, SACLag, ShapedOnline
 from handrail.progress import Console
 from handrail.runs import Run
+from handrail.types import within
 
 METHODS: dict[str, type[Method]] = {
     method.name: method
@@ -146,7 +147,7 @@ def _train(method: Method, run: Run) -> None:
         if method.env_steps:
             draw([run.path], run.path)
         cost, limit = found["cost"]["mean"], found["cost_limit"]
-        beyond = f", beyond the limit of {limit:g}" if cost > limit else ""
+        beyond = "" if within(cost, limit) else f", beyond the limit of {limit:g}"
         console.say(
             f"done in {run.seconds:,.0f} s: return {found['return']['mean']:.1f}, cost "
             f"{cost:.1f} over {found['episodes']} validation episodes{beyond}; "

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from handrail.errors import HandrailError
+from handrail.types import within
 
 State = dict[str, Any]
 
@@ -31,8 +32,7 @@ class Controller(Protocol):
 
 def within_limit(return_: float, cost: float, cost_limit: float) -> tuple[float, ...]:
     """A score: within the limit the larger return, beyond it the smaller cost."""
-    within = cost <= cost_limit * (1 + 1e-6)  # sums of float32
-    return (1.0, return_) if within else (0.0, -cost)
+    return (1.0, return_) if within(cost, cost_limit) else (0.0, -cost)
 
 
 @dataclass(frozen=True)

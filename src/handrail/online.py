@@ -29,6 +29,7 @@ from handrail.policy_files import save_policy
 from handrail.progress import Watcher
 from handrail.rollout import Rollout, episode_seed
 from handrail.runs import Run
+from handrail.storage import require_kinds
 from handrail.training import Learner, block, demonstrated, pack, unpack
 from handrail.types import Batch, Metrics
 
@@ -97,6 +98,15 @@ class OnlineSettings(JudgeSettings):
             )
 
 
+_PROGRESS = {
+    **dict.fromkeys(("step", "pretrained", "episodes", "recent"), int),
+    "cumulative_cost": (int, float),
+    "normalised": bool,
+    **dict.fromkeys(("learning", "weights", "behaviour"), dict),
+}
+"""What a checkpoint says beside the arrays."""
+
+
 def require_share(demonstration_share: float, pretrain: int, batch: int) -> None:
     """Raise a HandrailError where there can be no such part of a batch, or no such pre-training."""
     if not 0 <= demonstration_share < 1:
@@ -141,7 +151,7 @@ class Online:
             seed: of everything random.
             demonstrations: of the task; drawn from where ``demonstration_share`` or ``pretrain``
                 ask for it.
-            demonstration_share: part of each batch that is drawn from them, 0 to 1 (JSRL: 0.25).
+            demonstration_share: part of each batch that is drawn from them, 0 to below 1 (JSRL: 0.25).
             pretrain: updates on them alone before the first step.
             reward_unit: what rewards are divided by before anything is learnt from them.
             normaliser: of observations, where the learner begins with networks that were learnt
@@ -352,6 +362,7 @@ class Online:
         if loaded is None:
             return
         progress, state = loaded
+        require_kinds(self.run.path / "checkpoint" / "latest.json", progress, _PROGRESS)
         unit = progress.get("reward_unit", 1.0)  # rewards were once learnt as they were
         if unit != float(self._unit):
             raise HandrailError(

@@ -124,7 +124,7 @@ class IQL(ShapedOnline, WarmedUp):
     pretrain: int = 2000
     """With --demos: updates before the first step."""
     demonstration_share: float = 0.5
-    """With --demos: part of each batch that is theirs, 0 to 1 (JSRL: 0.25; RLPD: 0.5)."""
+    """With --demos: part of each batch that is theirs, 0 to below 1 (JSRL: 0.25; RLPD: 0.5)."""
     warmup: int = 5000
     """Without --demos: steps of held random actions before the student acts, >= 0."""
     iql: OmitArgPrefixes[iql.IQLSettings] = field(default_factory=iql.IQLSettings)

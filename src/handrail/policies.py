@@ -79,7 +79,13 @@ class MLPPolicy:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> MLPPolicy:
-        """What ``to_arrays`` gave; it acts deterministically."""
+        """What ``to_arrays`` gave; it acts deterministically.
+
+        Raises:
+            ValueError: there are more or fewer layers than the card says.
+        """
+        if card["layers"] != sum(name.startswith("weight") for name in arrays):
+            raise ValueError(f"the card says {card['layers']!r} layers")
         return cls(
             tuple(arrays[f"weight{i}"] for i in range(card["layers"])),
             tuple(arrays[f"bias{i}"] for i in range(card["layers"])),

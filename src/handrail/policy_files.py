@@ -51,7 +51,7 @@ def load_policy(path: str | Path, spec: Spec | None = None) -> tuple[Storable, S
         else:
             raise HandrailError(f"{path} holds a policy of unknown kind {kind!r}")
         theirs = Spec.of(card["spec"])
-    except (KeyError, TypeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise HandrailError(f"{path} is damaged ({error!r}); restore it") from error
     for name in ("observation_size", "action_size"):
         have, want = getattr(theirs, name), getattr(spec or theirs, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from handrail.data import dsrl
 from handrail.errors import HandrailError
 from handrail.metrics_file import read_metrics
 from handrail.runs import Run
-from handrail.storage import require_place
+from handrail.storage import draft_of, require_place
 
 COLUMNS = (
     "task",
@@ -166,16 +167,17 @@ def require_table(file: Path, columns: tuple[str, ...]) -> None:
 
 
 def _replace(file: Path, columns: tuple[str, ...], same: tuple[str, ...], new: list[dict]) -> None:
-    """Rows that agree with the new ones in the columns ``same`` make room for them."""
-    rows: list[dict] = list(read_rows(file, columns)) if file.exists() else []
-    rows = [r for r in rows if any(r[k] != new[0][k] for k in same)] + new
+    """Rows that agree with the new ones in the columns ``same`` make room for them; commands that
+    enter rows at once do so one after the other."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    draft = file.with_suffix(".tmp")
-    with draft.open("w", newline="") as out:
-        writer = csv.DictWriter(out, list(columns), lineterminator="\n")
+    with draft_of(file) as draft:
+        rows: list[dict] = list(read_rows(file, columns)) if file.exists() else []
+        rows = [r for r in rows if any(r[k] != new[0][k] for k in same)] + new
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    draft.replace(file)
+        draft.write(text.getvalue().encode())
 
 
 def _normalised_return(report: dict[str, Any]) -> str:

@@ -33,6 +33,7 @@ from handrail.storage import (
     read_json,
     recall,
     require_format,
+    require_kinds,
     restore,
     sync,
     write_file,
@@ -284,8 +285,10 @@ class Run:
             return None
         kinds = {"progress": dict, "metrics": dict, "episodes": int, "seconds": float}
         arrays, record = recall(directory, "latest.json", **kinds)
+        require_kinds(directory / "latest.json", record["metrics"], {"columns": list, "rows": int})
         state = restore(like, arrays, directory)
-        self._roll_back(**record["metrics"], episodes=record["episodes"])
+        written = record["metrics"]
+        self._roll_back(written["columns"], written["rows"], record["episodes"])
         self._before = record["seconds"]
         return record["progress"], state
 
@@ -379,7 +382,7 @@ def _commit() -> str | None:
     try:
         # Installed into somebody's repository (.venv), the package is not that repository's.
         for command in (
-            ["ls-files", "--error-unmatch", "errors.py"],
+            ["ls-files", "--error-unmatch", Path(__file__).name],
             ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
         ):
             out = subprocess.run([*git, *command], capture_output=True, text=True, check=True)

@@ -12,13 +12,13 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from handrail.errors import HandrailError
+from handrail.errors import Busy, HandrailError
 
 FORMAT = 1
 """Of the run directory, the checkpoint and the policy; a reader refuses every other."""
@@ -69,6 +69,34 @@ def write_file(path: Path, data: bytes) -> None:
     sync(path.parent)
 
 
+@contextmanager
+def draft_of(path: Path) -> Iterator[BinaryIO]:
+    """The next content of a file, which takes its place as the block ends. Processes that would
+    rewrite the same file wait for one another, so that each reads what the last one wrote: the
+    draft is their lock."""
+    import fcntl
+
+    name = path.with_name(path.name + ".tmp")
+    while True:
+        draft = name.open("ab")
+        fcntl.flock(draft, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(draft.fileno()), name.stat()):
+                break
+        draft.close()  # what was waited for has become the file: there is to be another draft
+    with draft:
+        try:
+            draft.truncate(0)
+            yield draft
+            draft.flush()
+            os.fsync(draft.fileno())
+            os.replace(name, path)
+        except BaseException:
+            name.unlink(missing_ok=True)
+            raise
+    sync(path.parent)
+
+
 def sync(path: Path) -> None:
     """Onto the disk with what was written of a file, or renamed in a directory."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -84,7 +112,7 @@ def alone(path: Path) -> Iterator[None]:
     there. The lock is the system's, on the directory: it leaves no file, and a kill releases it.
 
     Raises:
-        HandrailError: another process is in such a block.
+        Busy: another process is in such a block.
     """
     import fcntl
 
@@ -94,7 +122,7 @@ def alone(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise HandrailError(
+            raise Busy(
                 f"another process is training {path}; wait for it, or stop it first"
             ) from None
         yield
@@ -135,10 +163,7 @@ def recall(
 
     record = read_json(directory / index)
     require_format(directory / index, record)
-    for name, kind in {"file": str, "sha256": str, **kinds}.items():
-        if not isinstance(record.get(name), kind):
-            fault = f"{name!r} is {record[name]!r}" if name in record else f"no {name!r}"
-            raise HandrailError(f"{directory / index} is damaged: {fault}; restore it")
+    require_kinds(directory / index, record, {"file": str, "sha256": str, **kinds})
     file = directory / record["file"]
     if not file.is_file():
         raise HandrailError(f"{file} is missing; {directory / index} points at it: restore it")
@@ -146,6 +171,20 @@ def recall(
     if hashlib.sha256(data).hexdigest() != record["sha256"]:
         raise HandrailError(f"{file} is damaged: its sha256 is not the one noted; restore it")
     return load(data), record
+
+
+def require_kinds(
+    file: Path, record: Mapping[str, Any], kinds: Mapping[str, type | tuple[type, ...]]
+) -> None:
+    """Raise a HandrailError where a JSON object of the file has not these values, of these
+    types."""
+    for name, kind in kinds.items():
+        if not isinstance(record.get(name), kind):
+            fault = f"{name!r} is {record[name]!r}" if name in record else f"no {name!r}"
+            raise HandrailError(
+                f"{file} is damaged, or of another version: {fault}; restore it, or use the "
+                "version that wrote it"
+            )
 
 
 def json_bytes(value: Mapping[str, Any]) -> bytes:

@@ -1,6 +1,6 @@
 """The values that pass between the parts.
 
-Legend of shapes, used in every annotation of the project:
+Legend of shapes, as annotations have them where a module says nothing else:
 ``B`` environments or batch rows, ``O`` observation size, ``A`` action size, ``T`` steps of an
 episode, ``K`` steps of a window, ``N`` gradient updates in one block.
 """
@@ -16,6 +16,12 @@ from jaxtyping import Array, Bool, Float, Float32, Int32
 
 Metrics = dict[str, Any]
 """Scalars by name; they flow outwards only: nothing learns from them."""
+
+
+def within(cost: Any, limit: float) -> Any:
+    """Whether the cost of an episode, or of each of an array, keeps the limit. Costs are summed
+    from float32: 250 steps of 0.1 must not exceed a limit of 25 by rounding."""
+    return cost <= limit * (1 + 1e-6)
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,8 @@ class Spec:
     @classmethod
     def of(cls, values: dict[str, Any]) -> Spec:
         """From the JSON form of its fields."""
+        if not isinstance(values["task"], str):
+            raise TypeError(f"task is {values['task']!r}")
         low, high = tuple(values["action_low"]), tuple(values["action_high"])
         return cls(**{**values, "action_low": low, "action_high": high})
 
@@ -116,7 +124,7 @@ class Draws(NamedTuple):
     """
 
     normal: Float32[np.ndarray, "B A"]
-    uniform: Float32[np.ndarray, " B"]  # in [0, 1)
+    uniform: Float32[np.ndarray, " B"]  # in [0, 1]: a float32 may round up to 1
 
 
 class Policy(Protocol):

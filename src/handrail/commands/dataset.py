@@ -16,6 +16,7 @@ from handrail.data import sources
 from handrail.errors import HandrailError
 from handrail.figures import data_set
 from handrail.progress import Console
+from handrail.types import within
 
 
 def main(argv: list[str]) -> None:
@@ -68,13 +69,13 @@ def dataset(
     figure = file.with_suffix(".png")
     returns, costs = (np.array([getattr(e, name) for e in played]) for name in ("return_", "cost"))
     data_set(returns, costs, figure, limit=env.spec_.cost_limit)
-    within = float(np.mean(costs <= env.spec_.cost_limit))
+    kept = float(np.mean(within(costs, env.spec_.cost_limit)))
     found = {"file": str(file), "figure": str(figure), "task": task, "policies": len(players)}
-    found |= {**summary(played), "cost_limit": env.spec_.cost_limit, "within_limit": within}
+    found |= {**summary(played), "cost_limit": env.spec_.cost_limit, "within_limit": kept}
     text = (
         f"{file}: {len(played)} episodes of {len(players)} policies, {played.steps:,} steps\n"
         f"return {returns.min():.1f} to {returns.max():.1f}, cost {costs.min():.0f} to "
-        f"{costs.max():.0f}, {within:.0%} within the limit of {env.spec_.cost_limit:g}; drawn in "
+        f"{costs.max():.0f}, {kept:.0%} within the limit of {env.spec_.cost_limit:g}; drawn in "
         f"{figure}"
     )
     show(found, text, as_json=json)

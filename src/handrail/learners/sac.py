@@ -57,7 +57,7 @@ def init(settings: SACSettings, key: PRNGKeyArray, spec: Spec) -> SACState:
 
 
 def critic_loss(critic: Critic, batch: Batch, y: Float[Array, " B"]) -> Float[Array, ""]:
-    """Mean over both critics of (Q(s, a) - y)^2. Eq. 5."""
+    """Mean over the rows of (Q(s, a) - y)^2, summed over the critics, one or two. Eq. 5."""
     return ((critic(batch.observation, batch.action) - y[None]) ** 2).sum(0).mean()
 
 

@@ -17,7 +17,7 @@ from handrail import datasets, envs
 from handrail.cli import answer
 from handrail.data import sources
 from handrail.demonstrations import expert_path, roll
-from handrail.errors import HandrailError
+from handrail.errors import Busy, HandrailError
 from handrail.evaluate import evaluate
 from handrail.jobs import go_on, start
 from handrail.policy_files import load_policy
@@ -25,6 +25,7 @@ from handrail.progress import Console
 from handrail.runs import Run
 from handrail.storage import json_bytes, write_file
 from handrail.tables.plan import DEMONSTRATIONS, EXPERT, Stage
+from handrail.types import within
 
 EVALUATION_SEED = 1000
 """Evaluations begin here, as those of ``handrail evaluate`` do."""
@@ -73,7 +74,7 @@ def _judge(stage: Stage) -> None:
         cost_limit=stage.settings.get("cost_limit"),
         method=stage.label,
     )
-    if stage.label == EXPERT and report["cost"]["mean"] > report["cost_limit"]:
+    if stage.label == EXPERT and not within(report["cost"]["mean"], report["cost_limit"]):
         raise HandrailError(
             f"the expert of {stage.task} costs {report['cost']['mean']:.1f}, its limit is "
             f"{report['cost_limit']:g}; give it other settings in the table's definition"
@@ -88,9 +89,7 @@ def _when_left(path: Path, seconds: float = 120) -> None:
         try:
             with Run.open(path) as run, run.alone():
                 return
-        except HandrailError as error:
-            if "another process" not in str(error):
-                raise
+        except Busy:
             time.sleep(1)
 
 
