@@ -105,7 +105,8 @@ class JSRL(Guided, ByEither, KeepsData):
     shown = "JSRL"
     keeps = keeps_critics = False
     demonstration_share: float = 0.25
-    """Part of each online batch that is drawn from the data set, 0 (none) to below 1 (JSRL: 0.25)."""
+    """Part of each online batch that is drawn from the data set, 0 (none) to below 1
+    (JSRL: 0.25)."""
     # Its student can do nothing yet, unlike theirs who go on from what was learnt: it begins as
     # one from scratch does.
     cost_weight: float = 0.0

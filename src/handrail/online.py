@@ -151,7 +151,8 @@ class Online:
             seed: of everything random.
             demonstrations: of the task; drawn from where ``demonstration_share`` or ``pretrain``
                 ask for it.
-            demonstration_share: part of each batch that is drawn from them, 0 to below 1 (JSRL: 0.25).
+            demonstration_share: part of each batch that is drawn from them, 0 to below 1 (JSRL:
+                0.25).
             pretrain: updates on them alone before the first step.
             reward_unit: what rewards are divided by before anything is learnt from them.
             normaliser: of observations, where the learner begins with networks that were learnt
