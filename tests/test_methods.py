@@ -232,6 +232,21 @@ def test_each_setting_says_what_it_is(cls):
     assert cls.__doc__
 
 
+# Bounds that may be left off.
+OPEN = {"clip", "most", "max_weight"}
+
+
+@pytest.mark.parametrize("cls", settings_classes(), ids=lambda cls: cls.__name__)
+def test_what_is_no_finite_number_is_refused_in_every_setting(cls):
+    """It would end hours later in a policy that diverged, with a rate of learning to blame."""
+    made = cls(task="a") if issubclass(cls, Method) else cls()
+    for field in fields(cls):
+        if isinstance(getattr(made, field.name), float):
+            for value in (math.nan, math.inf)[: 1 if field.name in OPEN else 2]:
+                with pytest.raises(HandrailError):
+                    replace(made, **{field.name: value})
+
+
 # -- what a run asks for before it begins --------------------------------------------------------
 
 

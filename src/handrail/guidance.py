@@ -53,8 +53,8 @@ class GuidanceSettings:
             raise HandrailError(f"share is {self.share}; it must lie in (0, 1]")
         if self.stages < 1 or self.window < 1 or (self.horizon is not None and self.horizon < 1):
             raise HandrailError("horizon, stages and window must be 1 or more")
-        if not self.decay >= 0:  # nor NaN
-            raise HandrailError(f"decay is {self.decay}; it must be 0 or more")
+        if not 0 <= self.decay < float("inf"):  # nor NaN
+            raise HandrailError(f"decay is {self.decay}; it must be 0 or more, and finite")
         if not 0 <= self.tolerance < 1 or not 0 <= self.probability <= 1:
             raise HandrailError("tolerance and probability must lie between 0 and 1")
 

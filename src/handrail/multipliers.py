@@ -8,6 +8,7 @@ cost to a limit by feedback are in ``handrail.pid``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -97,8 +98,12 @@ class Ramp:
         for name in ("ramp_steps", "window"):
             if getattr(self, name) < 1:
                 raise HandrailError(f"{name} is {getattr(self, name)}; it must be 1 or more")
-        if self.weight < 0 or self.least < 0 or self.ease_rate < 0:
-            raise HandrailError("weight, least and ease_rate must be 0 or more")
+        for name in ("weight", "least", "ease_rate"):
+            if not 0 <= getattr(self, name) < math.inf:  # nor NaN
+                raise HandrailError(f"{name} is {getattr(self, name):g}; it must be 0 or more")
+        for name in ("start_return", "ease_cost"):
+            if not math.isfinite(getattr(self, name)):
+                raise HandrailError(f"{name} is {getattr(self, name):g}; it must be finite")
 
     def score(self, return_: float, cost: float) -> tuple[float, ...]:
         """By the largest weight, wherever it stands."""

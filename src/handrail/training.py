@@ -42,8 +42,9 @@ def check_ranges(settings: Any) -> None:
     """
     for name, (low, high) in _RANGES.items():
         value = getattr(settings, name, low)
-        if not low <= value <= high:
-            upper = f" and {high:g} at most" if high < math.inf else ""
+        # Weights of AWR may go uncut; all else that is infinite ends in no number.
+        if not low <= value <= high or (math.isinf(value) and name != "max_weight"):
+            upper = f" and {high:g} at most" if high < math.inf else ", and finite"
             raise HandrailError(f"{name} is {value:g}; it must be {low:g} or more{upper}")
     if any(units < 1 for units in getattr(settings, "hidden", ())):
         raise HandrailError(f"hidden is {settings.hidden}; a layer has 1 unit or more")

@@ -86,6 +86,8 @@ class DTSettings:
         for name in ("clip", "return_scale"):
             if not getattr(self, name) > 0:  # nor NaN
                 raise HandrailError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if math.isinf(self.return_scale):
+            raise HandrailError("return_scale is inf; it must be finite")
         if self.target_return is not None and not math.isfinite(self.target_return):
             raise HandrailError(f"target_return is {self.target_return}; it must be finite")
         if not 0 <= self.dropout < 1:
