@@ -496,10 +496,19 @@ def _edit(index, **values):
     ("damage", "line"),
     [
         (lambda index, file: index.write_text('{"format": 9}'), "has format 9, this handrail"),
-        (lambda index, file: index.write_text('{"format": 1}'), "is damaged: no 'file'"),
+        (
+            lambda index, file: index.write_text('{"format": 1}'),
+            "is damaged, or of another version: no 'file'",
+        ),
         (lambda index, file: index.write_text('{"format'), "latest.json is damaged"),
-        (lambda index, file: _edit(index, sha256=3), "is damaged: 'sha256' is 3"),
-        (lambda index, file: _edit(index, episodes="2"), "is damaged: 'episodes' is '2'"),
+        (
+            lambda index, file: _edit(index, sha256=3),
+            "is damaged, or of another version: 'sha256' is 3",
+        ),
+        (
+            lambda index, file: _edit(index, episodes="2"),
+            "is damaged, or of another version: 'episodes' is '2'",
+        ),
         (lambda index, file: file.write_bytes(file.read_bytes()[:-9]), "is damaged: its sha256"),
         (lambda index, file: file.unlink(), "is missing"),
     ],

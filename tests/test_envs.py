@@ -172,6 +172,19 @@ def test_a_reset_without_info_is_an_error_that_names_the_task(make):
         make(pair=False).reset(seed=0)
 
 
+@pytest.mark.parametrize("where", ["reset", "step"])
+def test_an_environment_that_breaks_is_told_with_its_place(make, where, monkeypatch):
+    def breaks(*_, **__):
+        raise ConnectionError("no robot\nat 10.0.0.1")
+
+    env = make()
+    env.reset(seed=0)
+    monkeypatch.setattr(env.unwrapped, where, breaks)
+    line = rf"{where} breaks \(ConnectionError: no robot at 10\.0\.0\.1, at .*test_envs\.py:\d+\)"
+    with pytest.raises(HandrailError, match=rf"gym/Tiny0-v0: {line} at step 0; mend"):
+        env.reset(seed=0) if where == "reset" else env.step(np.zeros(2))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_an_action_of_a_policy_that_diverged_is_an_error(make, bad):
     env = make()
@@ -186,6 +199,10 @@ def test_an_action_of_a_policy_that_diverged_is_an_error(make, bad):
         ({"action_space": Discrete(3)}, "actions are Discrete; handrail needs a Box"),
         ({"observation_space": Dict(a=Discrete(2))}, "observations are Dict.*FlattenObservation"),
         ({"action_space": Box(-np.inf, np.inf, (2,))}, "an action has no finite bound; rescale it"),
+        (
+            {"action_space": Box(np.float32([-1, 2]), np.float32([1, 2]))},
+            "action 1 has no room, its bounds are the same; leave it out",
+        ),
     ],
 )
 def test_a_space_that_does_not_fit_is_an_error(make, spaces, message):

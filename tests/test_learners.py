@@ -263,7 +263,10 @@ def test_settings_are_checked():
     with pytest.raises(HandrailError, match="expectile"):
         iql.IQLSettings(expectile=1.0)
     for make, line in (
-        (lambda: iql.IQLSettings(bc_weight=-1), "bc_weight is -1; it must be 0 or more$"),
+        (
+            lambda: iql.IQLSettings(bc_weight=-1),
+            "bc_weight is -1; it must be 0 or more$",
+        ),
         (lambda: iql.IQLSettings(tau=1.5), "tau is 1.5; it must be 0 or more and 1 at most$"),
         (lambda: sac.SACSettings(discount=float("nan")), "discount is nan"),
         (lambda: sac.SACSettings(hidden=(8, 0)), "a layer has 1 unit or more"),

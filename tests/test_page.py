@@ -568,7 +568,7 @@ def test_other_files_are_refused(tmp_path):
         for data, line in (
             (",".join(columns).encode(), "has no rows"),
             (b"a,b\n1,2\n", "its columns are others"),
-            (b"", "its columns are others"),
+            (b"", "is empty; remove it, or name another"),
             (b"\x89PNG\xff\xfe\n", "is no CSV file"),
             (",".join(columns).encode() + b"\na,b\n", "row 1 is cut short"),
             ("é".encode("latin1"), "is no CSV file"),

@@ -102,6 +102,15 @@ def test_a_card_of_another_form_is_refused(change, policy, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+def test_a_complete_run_whose_policy_is_gone_is_not_to_be_resumed(tmp_path):
+    (tmp_path / "settings.toml").write_text("")
+    with pytest.raises(HandrailError, match="has no policy yet; finish it with"):
+        load_policy(tmp_path)
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(HandrailError, match="is missing, though the run is complete; restore it"):
+        load_policy(tmp_path)
+
+
 # -- a limit, and processes that play -------------------------------------------------------------
 
 

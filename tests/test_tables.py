@@ -253,7 +253,13 @@ def test_a_level_that_is_not_shipped_is_told(definition):
         ),
         (('[task."gym/toy:Toy', '[task."gym/toy:Tay'), "is of no task of the table"),
         (("evaluate = 3", "evaluate = "), "cannot be read"),
-        (("seeds = 2", ""), "missing"),
+        (("seeds = 2", ""), "'seeds' of 'IQL' is missing; say it"),
+        (("evaluate = 3", ""), "'evaluate' is missing; say it"),
+        (('label = "IQL"', "label = 5"), "label of 5 is 5; it must be a text"),
+        (('label = "IQL"', 'label = ["IQL"]'), "label of ['IQL'] is ['IQL']; it must be a text"),
+        (('guide = "BC"', 'guide = ["BC"]'), "is ['BC']; it must be a row's label"),
+        (("demos = true", 'demos = "yes"'), "is 'yes'; it must be true or false"),
+        (('tasks = ["', 'tasks = [3, "'), "a task is 3; it must be a name"),
         (("block = 24", "block = 25"), "block (25) is no multiple of environments (3)"),
     ],
 )
@@ -264,6 +270,13 @@ def test_a_faulty_definition_is_told_in_a_line(definition, capfd, change, line):
     assert out == ""
     assert line in errors
     assert len(errors.splitlines()) == 1
+
+
+def test_a_definition_that_is_no_text(definition, capfd):
+    definition.write_bytes(DEFINITION.replace("BC", "\xfc").encode("latin-1"))
+    assert cli.main(["table", str(definition), "--status"]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "cannot be read" in line
 
 
 @pytest.mark.parametrize(

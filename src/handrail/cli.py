@@ -35,8 +35,8 @@ def _help() -> str:
         [
             "usage: handrail COMMAND ...",
             "",
-            "Offline-to-online safe reinforcement learning: demonstrations and a simulator with",
-            "costs in, a small policy within its cost limit out.",
+            "Offline-to-online safe reinforcement learning: demonstrations and a simulator",
+            "with costs in, a small policy within its cost limit out.",
             "",
             *lines,
             "",

@@ -98,9 +98,11 @@ def table(report: dict[str, Any]) -> Any:
 
     limit, count = report["cost_limit"], report["episodes"]
     over = round(report["violation_rate"] * count)
+    began = "" if report["seed"] is None else f" from seed {report['seed']}"
     shown = Table(
         title=f"{report['method']} on {report['task']}",
-        caption=f"{count} episodes from seed {report['seed']}; {over} of them "
+        caption=f"{count} episode{'s' * (count != 1)}"
+        f"{began}; {over} of them "
         f"({report['violation_rate']:.0%}) exceed the cost limit of {limit:g}",
     )
     shown.add_column("an episode's")

@@ -30,7 +30,10 @@ def load_policy(path: str | Path, spec: Spec | None = None) -> tuple[Storable, S
     """
     path = Path(path)
     if (path / "settings.toml").is_file():
-        if not (path / "policy" / "card.json").is_file():
+        card = path / "policy" / "card.json"
+        if not card.is_file() and (path / "summary.json").is_file():
+            raise HandrailError(f"{card} is missing, though the run is complete; restore it")
+        if not card.is_file():
             raise HandrailError(
                 f"{path} has no policy yet; finish it with `handrail resume {path}`"
             )

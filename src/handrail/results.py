@@ -204,6 +204,8 @@ def read_rows(file: Path, columns: tuple[str, ...] = COLUMNS) -> list[dict[str, 
             rows = list(reader)
         except (UnicodeDecodeError, csv.Error) as error:
             raise HandrailError(f"{file} is no CSV file: {error}") from error
-        if tuple(reader.fieldnames or ()) != columns or any(None in row for row in rows):
+        if not reader.fieldnames:
+            raise HandrailError(f"{file} is empty; remove it, or name another")
+        if tuple(reader.fieldnames) != columns or any(None in row for row in rows):
             raise HandrailError(f"{file} is no table of results: its columns are others")
     return rows

@@ -44,8 +44,11 @@ def check_ranges(settings: Any) -> None:
         value = getattr(settings, name, low)
         # Weights of AWR may go uncut; all else that is infinite ends in no number.
         if not low <= value <= high or (math.isinf(value) and name != "max_weight"):
-            upper = f" and {high:g} at most" if high < math.inf else ", and finite"
+            upper = f" and {high:g} at most" if high < math.inf else ""
+            upper += ", and finite" if math.isinf(value) else ""
             raise HandrailError(f"{name} is {value:g}; it must be {low:g} or more{upper}")
+    if not getattr(settings, "hidden", (1,)):
+        raise HandrailError("hidden names no layer; give the units of one or more, as in 256 256")
     if any(units < 1 for units in getattr(settings, "hidden", ())):
         raise HandrailError(f"hidden is {settings.hidden}; a layer has 1 unit or more")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import shutil
+import textwrap
 from dataclasses import fields, is_dataclass
 from typing import Any, get_type_hints
 
@@ -20,8 +22,11 @@ def main(argv: list[str]) -> None:
     width = max(map(len, names)) + 2
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: handrail train METHOD TASK ...\n")
+        across = shutil.get_terminal_size().columns
         for name in names:
-            print(f"  {name:<{width}}{(METHODS[name].__doc__ or '').splitlines()[0]}")
+            says, beside = (METHODS[name].__doc__ or "").splitlines()[0], " " * (width + 2)
+            first = f"  {name:<{width}}"
+            print(textwrap.fill(says, across, initial_indent=first, subsequent_indent=beside))
         print("\n`handrail train METHOD --help` says what a method takes, with defaults and units.")
         return
     if argv[0] not in names:

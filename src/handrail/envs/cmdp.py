@@ -7,6 +7,8 @@ that are not finite.
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +42,15 @@ def _box(space: gymnasium.Space, what: str, wrapper: str) -> gymnasium.spaces.Bo
     return space
 
 
+def what_broke(error: Exception) -> str:
+    """In a line: what it is, what it says, where it was raised."""
+    told = " ".join([f"{type(error).__name__}:", *str(error).split()])
+    if isinstance(error, SyntaxError):  # which says itself where it is
+        return told
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{told}, at {at.filename}:{at.lineno}"
+
+
 class CMDP(gymnasium.Wrapper):
     """A constrained Markov decision process over a Gymnasium environment.
 
@@ -63,6 +74,11 @@ class CMDP(gymnasium.Wrapper):
         if not (np.isfinite(actions.low).all() and np.isfinite(actions.high).all()):
             raise HandrailError(
                 f"{task.name}: an action has no finite bound; rescale it to a bounded Box"
+            )
+        if not (room := np.ravel(actions.low < actions.high)).all():
+            raise HandrailError(
+                f"{task.name}: action {int(np.argmin(room))} has no room, its bounds are the same; "
+                "leave it out of the action space"
             )
         self.task = task
         self.spec_ = Spec(
@@ -95,11 +111,20 @@ class CMDP(gymnasium.Wrapper):
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         self._elapsed = 0
-        result: Any = self.env.reset(seed=seed, options=options)
+        result = self._its_own("reset", lambda: self.env.reset(seed=seed, options=options))
         if not (isinstance(result, tuple | list) and len(result) == 2):
             raise self._broken("reset gives no pair (observation, info),")
         observation, info = result
         return self._observation(observation), info
+
+    def _its_own(self, what: str, do: Callable[[], Any]) -> Any:
+        """What the environment does there; whatever it raises is told in a line."""
+        try:
+            return do()
+        except HandrailError:
+            raise
+        except Exception as error:
+            raise self._broken(f"{what} breaks ({what_broke(error)})") from error
 
     def _broken(self, what: str) -> HandrailError:
         what = " ".join(what.split())  # an array is shown in several lines
@@ -122,7 +147,8 @@ class CMDP(gymnasium.Wrapper):
                 "diverged: lower its learning rate, and start anew"
             )
         box = self.spec_.to_box(np.clip(np.asarray(action, np.float32), -1.0, 1.0))
-        result: Any = self.env.step(box.reshape(self.env.action_space.shape))
+        action = box.reshape(self.env.action_space.shape)
+        result = self._its_own("step", lambda: self.env.step(action))
         self._elapsed += 1
         if not (isinstance(result, tuple | list) and len(result) in (5, 6)):
             raise self._broken(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 import warnings
 from importlib.util import find_spec
 
 import gymnasium
 
 from handrail.envs import velocity
-from handrail.envs.cmdp import CMDP, Task
+from handrail.envs.cmdp import CMDP, Task, what_broke
 from handrail.errors import HandrailError
 
 _COST_LIMIT = 25.0
@@ -53,11 +52,8 @@ def make(name: str, pictures: bool = False) -> CMDP:
     except Exception as error:  # the module's or the environment's own, whatever it is
         if pictures and isinstance(error, TypeError) and "render_mode" in str(error):
             raise HandrailError(f"{name} draws no pictures: it takes no render_mode") from error
-        reason = " ".join([f"{type(error).__name__}:", *str(error).split()])
-        if not isinstance(error, SyntaxError):  # which says itself where it is
-            at = traceback.extract_tb(error.__traceback__)[-1]
-            reason += f", at {at.filename}:{at.lineno}"
-        raise HandrailError(f"{name}: it breaks when it is made ({reason}); mend it") from error
+        broke = what_broke(error)
+        raise HandrailError(f"{name}: it breaks when it is made ({broke}); mend it") from error
     registered = env.unwrapped.spec  # of the id that was found: module and version resolved
     horizon = registered and gymnasium.spec(registered.id).max_episode_steps
     if not horizon:

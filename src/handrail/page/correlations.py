@@ -38,7 +38,7 @@ def correlations(sources: Sources) -> str:
     own = sources.paper.own
     shown = [
         rank_panels.TaskChanges(
-            sources.paper.label(task), {CRITICS[c]: of for c, of in cell.critics.items()}
+            sources.paper.plain(task), {CRITICS[c]: of for c, of in cell.critics.items()}
         )
         for (task, method), cell in cells.items()
         if method == own

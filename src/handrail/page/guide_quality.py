@@ -98,7 +98,7 @@ def _draw(sources: Sources, found: Sequence[Pair]) -> None:
             for p in found
             if p.task == task
         ]
-        shown.append(panels.TaskWays(sources.paper.label(task), paper.cost_limit(task), ways))
+        shown.append(panels.TaskWays(sources.paper.plain(task), paper.cost_limit(task), ways))
     panels.ways(shown, sources.figure("guides"))
 
 

@@ -38,8 +38,8 @@ def curves(sources: Sources) -> str:
             for m in sources.methods
             if (task, m) in sources.results and not _acts(sources, m)
         }
-        label = sources.paper.label(task)
-        shown.append(step_panels.TaskCurves(label, paper.cost_limit(task), lines, levels))
+        plain = sources.paper.plain(task)
+        shown.append(step_panels.TaskCurves(plain, paper.cost_limit(task), lines, levels))
         drawn |= {*lines, *levels}
     if not shown:
         return ""
@@ -117,7 +117,7 @@ def _draw(sources: Sources, column: str, figure: str, unit: str) -> bool:
         found = {m: _values(sources, task, m, column) for m in sources.methods}
         lines = {m: values for m, values in found.items() if values is not None}
         if lines:
-            shown.append(step_panels.TaskLines(sources.paper.label(task), lines))
+            shown.append(step_panels.TaskLines(sources.paper.plain(task), lines))
     drawn = [m for m in sources.methods if any(m in task.methods for task in shown)]
     if shown:
         step_panels.lines(shown, drawn, unit, sources.figure(figure))

@@ -111,9 +111,13 @@ class Paper:
     def tasks(self) -> Mapping[str, PaperTask]:
         return tasks(self.name)
 
-    def label(self, task: str) -> str:
+    def plain(self, task: str) -> str:
         """The paper's name of the task, or else our own."""
-        return self.tasks[task].label if task in self.tasks else f"`{task}`"
+        return self.tasks[task].label if task in self.tasks else task
+
+    def label(self, task: str) -> str:
+        """The same in Markdown."""
+        return self.plain(task) if task in self.tasks else f"`{task}`"
 
 
 @cache

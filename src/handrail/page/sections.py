@@ -174,7 +174,7 @@ def planes(sources: Sources) -> str:
         }
         if points:
             shown.append(
-                panels.TaskPoints(sources.paper.label(task), paper.cost_limit(task), points)
+                panels.TaskPoints(sources.paper.plain(task), paper.cost_limit(task), points)
             )
     if not shown:  # of variants alone, which the ablations show
         return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from jaxtyping import Float
@@ -86,7 +87,7 @@ class Sources:
 
     def shown(self, name: str, alt: str) -> str:
         """The figure in Markdown, ``alt`` for those who cannot see it."""
-        return f"![{alt}]({self.figure(name).relative_to(self.page.parent).as_posix()})"
+        return f"![{alt}]({quote(self.figure(name).relative_to(self.page.parent).as_posix())})"
 
 
 def _ordered(first: Iterable[str], found: Iterable[str]) -> list[str]:

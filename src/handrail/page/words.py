@@ -55,9 +55,11 @@ def commits(of: Iterable[str]) -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
-    """A Markdown table; ``align`` has an ``l`` or an ``r`` for each column."""
+    """A Markdown table; ``align`` has an ``l`` or an ``r`` for each column. Labels are the user's:
+    a bar in one ends no cell."""
     rules = [{"l": "---", "r": "---:"}[side] for side in align]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (heads, rules, *rows))
+    lines = ([cell.replace("|", r"\|") for cell in row] for row in (heads, rules, *rows))
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
 
 
 def paragraphs(*texts: str) -> str:

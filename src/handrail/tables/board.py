@@ -40,8 +40,6 @@ def render(progress: Progress) -> Any:
     methods = list(dict.fromkeys(stage.label for stage in shown))
     done = sum(stage.complete for stage in shown)
     table = Table(
-        title=f"{done} of {len(shown)} cells are complete; in each: complete seeds of all",
-        title_justify="left",
         box=None,
         pad_edge=False,
         padding=(0, 1, 0, 0),
@@ -65,7 +63,8 @@ def render(progress: Progress) -> Any:
         for name, labels in columns:
             table.add_row(escape(name), *(cell(task, labels) for task in tasks))
     lines = [f"[cyan]▸[/] {escape(_name(s))}: {share(s):.0%}" for s in progress.running.values()]
-    return Group(table, *lines)
+    head = f"{done} of {len(shown)} cells are complete; in each: complete seeds of all"
+    return Group(head, table, *lines)
 
 
 def _short(task: str) -> str:

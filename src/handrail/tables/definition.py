@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -65,7 +65,7 @@ def read(name: str) -> Table:
     Raises:
         HandrailError: there is neither, or the definition is faulty.
     """
-    file = Path(name)
+    file: Any = Path(name)  # or a shipped one, wherever the package lies
     if file.suffix != ".toml":
         shipped = resources.files("handrail") / "assets" / "tables"
         names = sorted(p.name[:-5] for p in shipped.iterdir() if p.name.endswith(".toml"))
@@ -73,13 +73,11 @@ def read(name: str) -> Table:
             raise HandrailError(
                 f"there is no table {name!r} (there are: {', '.join(names)}); or name a .toml file"
             )
-        text = (shipped / f"{name}.toml").read_text("utf-8")
-    elif file.is_file():
-        text = file.read_text("utf-8")
-    else:
+        file = shipped / f"{name}.toml"
+    elif not file.is_file():
         raise HandrailError(f"there is no file {file}; name a table's definition")
     try:
-        values = tomllib.loads(text)
+        values = tomllib.loads(file.read_text("utf-8"))
         tasks = {task: _made(Task, own, name) for task, own in values.pop("task", {}).items()}
         rows = tuple(_made(Row, row, name) for row in values.pop("method", []))
         table = _made(Table, {**values, "task": tasks, "method": rows}, name)
@@ -94,10 +92,11 @@ def _made(cls: type, values: dict[str, Any], name: str) -> Any:
     known = {f.name for f in fields(cls)}
     if unknown := sorted(set(values) - known):
         raise HandrailError(f"{name}: unknown {unknown[0]!r}; there are: {', '.join(known)}")
-    try:
-        return cls(**values)
-    except TypeError as error:
-        raise HandrailError(f"{name}: {error}; mend it") from error
+    asked = (f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING)
+    if missing := [own for own in asked if own not in values]:
+        of = f" of {values['label']!r}" if "label" in values else ""
+        raise HandrailError(f"{name}: {missing[0]!r}{of} is missing; say it")
+    return cls(**values)
 
 
 def _faults(table: Table) -> Iterator[str]:
@@ -107,6 +106,20 @@ def _faults(table: Table) -> Iterator[str]:
             yield f"{name} is {getattr(table, name)!r}; it must be a number of episodes"
     if not isinstance(table.tasks, list) or not table.tasks:
         yield "tasks must be a list of one task or more"
+    for task in table.tasks:
+        if not isinstance(task, str):
+            yield f"a task is {task!r}; it must be a name"
+    for row in table.method:
+        for what, kind, told in (
+            ("label", str, "a text"),
+            ("name", str, "a text"),
+            ("guide", str | None, "a row's label"),
+            ("offline", str | None, "a row's label"),
+            ("level", str, "a text"),
+            ("demos", bool, "true or false"),
+        ):
+            if not isinstance(value := getattr(row, what), kind):
+                yield f"{what} of {row.label!r} is {value!r}; it must be {told}"
     if unknown := sorted(set(table.task) - set(table.tasks)):
         yield f"[task.{unknown[0]!r}] is of no task of the table; name it in tasks"
     rows = {row.label: row for row in table.method}
