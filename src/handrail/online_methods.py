@@ -60,8 +60,11 @@ class Guided(OnlineMethod):
         horizon = self.guidance.horizon
         if horizon is None:
             seeds = range(VALIDATION_SEED, VALIDATION_SEED + 5)
-            played = play(guide, [envs.make(self.task) for _ in seeds], seeds)
-            horizon = round(float(np.mean([len(episode) for episode in played])))
+            simulators = [envs.make(self.task) for _ in seeds]
+            lengths = [len(episode) for episode in play(guide, simulators, seeds)]
+            for simulator in simulators:
+                simulator.close()
+            horizon = round(float(np.mean(lengths)))
         return Guidance.of(guide, self.guidance, horizon=horizon, steps=self.online.steps)
 
     @property

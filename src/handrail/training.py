@@ -47,8 +47,6 @@ def check_ranges(settings: Any) -> None:
             upper = f" and {high:g} at most" if high < math.inf else ""
             upper += ", and finite" if math.isinf(value) else ""
             raise HandrailError(f"{name} is {value:g}; it must be {low:g} or more{upper}")
-    if not getattr(settings, "hidden", (1,)):
-        raise HandrailError("hidden names no layer; give the units of one or more, as in 256 256")
     if any(units < 1 for units in getattr(settings, "hidden", ())):
         raise HandrailError(f"hidden is {settings.hidden}; a layer has 1 unit or more")
 
