@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from made_up import result, row_of, write_csv
 
-from handrail import cli
+from handrail import cli, envs
 from handrail.errors import HandrailError
 from handrail.page import papers
 from handrail.page.ablations import PID, VARIANTS, WHOLE, ablations
@@ -21,7 +21,6 @@ from handrail.page.correlations import correlations
 from handrail.page.measured import CURVE_COLUMNS, read_curves, read_ranks, read_results
 from handrail.page.over_steps import multipliers, training_cost
 from handrail.page.over_tasks import over_tasks
-from handrail.page.paper import cost_limit
 from handrail.page.rank_panels import TaskChanges, changes
 from handrail.page.sections import normalised, overview, tasks_in_detail, times
 from handrail.page.sources import Sources
@@ -85,7 +84,7 @@ CURVES = [
 def sources(tmp_path) -> Sources:
     results = read_results(write_csv(tmp_path / "marvel.csv", COLUMNS, ROWS))
     curves = read_curves(write_csv(tmp_path / "curves.csv", CURVE_COLUMNS, CURVES))
-    return Sources(papers.of(results), results, curves, tmp_path / "marvel.md")
+    return Sources(papers.of(results, "marvel"), results, curves, tmp_path / "marvel.md")
 
 
 def joined(text: str) -> str:
@@ -95,20 +94,25 @@ def joined(text: str) -> str:
 # -- which paper ---------------------------------------------------------------------------------
 
 
-def test_the_methods_tell_the_paper(sources, tmp_path):
+def test_tasks_and_methods_tell_the_paper(sources, tmp_path):
     assert sources.paper is papers.MARVEL
     for rows, paper in (
-        ([result("native/PointGoal1-gold", "DT", 0, 1.0, 1.0), ROWS[0], ROWS[1]], papers.GOLD),
-        ([run("gym/own", "Marvel (PID)", 0, 1.0, 1.0)], papers.MARVEL),
-        ([run("gym/own", "mine", 0, 1.0, 1.0)], papers.GOLD),
+        ([result("native/PointGoal1-gold", "DT", 0, 1.0, 1.0), ROWS[0]], papers.GOLD),
         # GOLD's own is on both pages, Marvel on one.
         ([run(BALL, "GOLD (DT-IQL)", 0, 1.0, 1.0), run(BALL, "Marvel", 0, 1, 1)], papers.MARVEL),
-        ([run(BALL, "GOLD (DT-IQL)", 0, 1.0, 1.0)], papers.GOLD),
+        ([run(BALL, "GOLD (DT-IQL)", 0, 1.0, 1.0)], papers.MARVEL),
+        # Half of it, and less than half.
+        ([run(BALL, "Marvel", 0, 1.0, 1.0), run(BALL, "mine", 0, 1.0, 1.0)], papers.MARVEL),
+        ([run(BALL, "Marvel", 0, 1, 1), *(run(BALL, x, 0, 1, 1) for x in "ab")], None),
+        # A paper's method on a task of the user's, and the reverse.
+        ([run("gym/own", "Marvel (PID)", 0, 1.0, 1.0)], None),
+        ([run(BALL, "mine", 0, 1.0, 1.0)], None),
         # Of the same methods the task tells.
         ([run("native/CarGoal1", "GOLD (DT-IQL)", 0, 1.0, 1.0)], papers.LAYOUTS),
         ([run("native/CarGoal1-gold", "GOLD (DT-IQL)", 0, 1.0, 1.0)], papers.GOLD),
     ):
-        assert papers.of(read_results(write_csv(tmp_path / "r.csv", COLUMNS, rows))) is paper
+        found = papers.of(read_results(write_csv(tmp_path / "r.csv", COLUMNS, rows)), "r")
+        assert found is paper if paper else (found.title, dict(found.tasks)) == ("Results: r", {})
 
 
 def test_no_method_is_of_two_papers():
@@ -121,7 +125,7 @@ def test_the_paper_has_the_rows_and_tasks_of_its_table():
     shipped, paper = definition.read("marvel"), papers.MARVEL
     assert {row.label for row in shipped.method} == {*paper.methods, *paper.beside, *paper.variants}
     assert list(paper.tasks) == shipped.tasks
-    assert all(cost_limit(task) == 20 for task in paper.tasks)
+    assert all(envs.cost_limit(task) == 20 for task in paper.tasks)
     assert set(VARIANTS) <= {*paper.methods, *paper.variants}
     acting = [m for m in paper.methods if m != "CPQ"]
     assert {m + PID for m in acting} == {m for m in paper.variants if m.endswith(PID)}
@@ -156,10 +160,10 @@ def test_normalised_figures_are_means_of_what_the_rows_say(sources, tmp_path):
     assert ball["Marvel"] == f"**{score:.2f} / 0.90**"
     assert ball["From Scratch"].endswith("/ 1.25")
     assert ball["PEX"] == "not run"
-    bare = [run("gym/own", "Marvel", 0, 1.0, 10.0, normalised_return="")]
+    bare = [run("driving/own", "Marvel", 0, 1.0, 10.0, normalised_return="")]
     read = read_results(write_csv(tmp_path / "r.csv", COLUMNS, bare))
     text = normalised(replace(sources, results=read))
-    assert row_of(text, "`gym/own`")[9] == "unknown / 0.50"
+    assert row_of(text, "`driving/own`")[9] == "unknown / 0.50"
 
 
 def test_both_joined_are_set_beside_the_two(sources, tmp_path):
@@ -245,9 +249,9 @@ def test_the_best_return_within_the_limit(rows, told, sources, tmp_path):
 
 def test_a_task_without_a_limit_is_not_judged(sources, tmp_path):
     read = read_results(
-        write_csv(tmp_path / "r.csv", COLUMNS, [run("gym/own", "Marvel", 0, 1.0, 1.0)])
+        write_csv(tmp_path / "r.csv", COLUMNS, [run("driving/own", "Marvel", 0, 1.0, 1.0)])
     )
-    row = row_of(aims(replace(sources, results=read)), "`gym/own`")
+    row = row_of(aims(replace(sources, results=read)), "`driving/own`")
     assert row[1:] == ["limit unknown", "no limit to divide by", "From Scratch not run", "1"]
 
 
@@ -462,10 +466,10 @@ def test_the_command_as_a_user_types_it(tmp_path, monkeypatch, capfd):
         "", "handrail: nowhere: no such file; `handrail table` writes it\n"
     )  # fmt: skip
     assert cli.main([*typed, "--runs", "table"]) == 2
-    line = "marvel.csv is of Marvel, whose page reads no --runs; leave it out"
+    line = "marvel.csv: its page (Marvel) reads no --runs; leave it out"
     assert capfd.readouterr() == ("", f"handrail: {line}\n")
     assert cli.main([*typed, "--guides", "marvel.csv"]) == 2
-    line = "marvel.csv is of Marvel, whose page reads no --guides; leave it out"
+    line = "marvel.csv: its page (Marvel) reads no --guides; leave it out"
     assert capfd.readouterr() == ("", f"handrail: {line}\n")
 
 

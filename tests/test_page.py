@@ -26,7 +26,7 @@ from handrail.page.judged import judged
 from handrail.page.measured import CURVE_COLUMNS, _begun_apart, read_curves, read_results
 from handrail.page.over_tasks import over_tasks
 from handrail.page.panels import TaskPoints, TaskWays, Way, planes, ways
-from handrail.page.paper import Figures, PaperTask, cost_limit, tasks
+from handrail.page.paper import Figures, PaperTask, tasks
 from handrail.page.sections import overview, tasks_in_detail, times, write
 from handrail.page.sources import Sources
 from handrail.page.step_panels import TaskCurves, curves
@@ -37,7 +37,7 @@ from handrail.results import COLUMNS
 from handrail.tables import definition
 
 CIRCLE, GATHER, GOAL, OWN = (
-    "bullet/CarCircle-gold", "bullet/CarGather-gold", "native/PointGoal1-gold", "gym/own:Task-v0"
+    "bullet/CarCircle-gold", "bullet/CarGather-gold", "native/PointGoal1-gold", "driving/Merge"
 )  # fmt: skip
 GOLD = "GOLD (DT-IQL)"
 
@@ -95,7 +95,7 @@ def test_the_papers_table_is_whole():
     assert all(set(task.methods) == methods for task in known.values())
     assert known[CIRCLE].methods["DT"] == Figures(450.3, 40.4)
     assert known["metadrive/Waymo"].methods[GOLD] == Figures(143.69, 1.15, 0.73)
-    limits = {task: cost_limit(task) for task in known}
+    limits = {task: envs.cost_limit(task) for task in known}
     assert (limits[CIRCLE], limits[GATHER], limits[GOAL]) == (10.0, 0.5, 10.0)
     assert all(limits[task] for task in limits if not task.startswith("metadrive/"))
 
@@ -170,15 +170,61 @@ def test_from_four_seeds_on_the_interquartile_mean_is_told(sources):
     assert "IQM" not in row_of(gather, "method")
 
 
+MINE = "gym/own:Task-v0"
+LIMITED = [
+    result(MINE, method, seed, return_, cost, settings=json.dumps(settings))
+    for method, seed, return_, cost, settings in [
+        ("loose", 0, 30.0, 20.0, {}),  # 25, where none is stated
+        ("strict", 0, 20.0, 4.0, {"cost_limit": 5.0}),
+        ("strict", 1, 24.0, 5.0, {"cost_limit": 5.0}),
+        ("beyond", 0, 40.0, 6.0, {"cost_limit": 5}),
+        ("none", 0, 10.0, 0.0, {"cost_limit": 0}),
+    ]
+]
+
+
+def test_the_page_of_a_users_own_table_is_no_papers(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    write_csv(Path("mine.csv"), COLUMNS, LIMITED)
+    assert cli.main(["results", "mine.csv", "--out", "pages/mine.md"]) == 0
+    text = Path("pages/mine.md").read_text()
+    assert text.startswith("# Results: mine\n\n4 of 4 cells")
+    assert not re.search("GOLD|Marvel|Handrail|paper|not run", text)
+    first = text.split("\n## ")[0]
+    heads, cells = row_of(first, "task"), row_of(first, f"`{MINE}`")
+    # Each is held to its own limit: 6 is beyond 5, and 20 is within 25.
+    assert dict(zip(heads, cells, strict=True)) == {
+        "task": f"`{MINE}`", "limit": "0, 5 and 25", "loose": "**30.0 / 20.00**",
+        "strict": "22.0 / 4.50", "beyond": "40.0 / 6.00", "none": "10.0 / 0.00",
+    }  # fmt: skip
+    assert "Of several limits of a task each is held to its own" in re.sub(r"\s+", " ", text)
+    detail = text.split("## Task by task")[1].split("\n## ")[0]
+    found = [row_of(detail, m)[1] for m in ("loose", "strict", "beyond", "none")]
+    assert found == ["25", "5", "5", "0"]
+    assert "from what `handrail table` measured" in re.sub(r"\s+", " ", text)
+    assert Path("pages/figures/mine-planes.png").is_file()
+    capfd.readouterr()
+    assert cli.main(["results", "mine.csv", "--out", "pages/mine.md", "--guides", "mine.csv"]) == 2
+    line = "mine.csv: its page (Results: mine) reads no --guides; leave it out"
+    assert capfd.readouterr() == ("", f"handrail: {line}\n")
+
+
+@pytest.mark.parametrize("limit", ["much", -1, float("nan"), [5]])
+def test_a_limit_that_is_none_is_named(limit, tmp_path):
+    rows = [{**LIMITED[1], "settings": json.dumps({"cost_limit": limit})}]
+    with pytest.raises(HandrailError, match=r"row 1: settings is .* not a JSON object with a cost"):
+        read_results(write_csv(tmp_path / "r.csv", COLUMNS, rows))
+
+
 def test_the_page_of_random_layouts_shows_what_others_published(tmp_path):
     point, car = "native/PointGoal1", "native/CarGoal1"
     rows = [result(point, GOLD, 0, 20.0, 15.0), result(point, "Handrail", 0, 19.0, 30.0)]
     read = read_results(write_csv(tmp_path / "l.csv", COLUMNS, rows))
-    paper = papers.of(read)
+    paper = papers.of(read, "l")
     shipped = definition.read("layouts")
     assert list(paper.tasks) == shipped.tasks == [point, car]
     assert {row.label for row in shipped.method} == {*paper.methods, *paper.beside}
-    assert all(cost_limit(task) == 25 for task in shipped.tasks)
+    assert all(envs.cost_limit(task) == 25 for task in shipped.tasks)
     made = Sources(paper, read, {}, tmp_path / "l.md")
     write(made)
     text = (tmp_path / "l.md").read_text()
@@ -294,8 +340,8 @@ def lines(axes) -> list[list[list[float]]]:
 def test_panels_of_curves_show_means_bands_levels_and_the_limit(tmp_path):
     steps, returns = np.array([0.0, 10.0]), np.array([[0.0, 2.0], [2.0, 6.0]])
     costs = np.array([[500.0, 4.0], [700.0, 8.0]])
-    task = TaskCurves("Car-Circle", 10.0, {GOLD: (steps, returns, costs)}, {"BC": (3.0, 7.0)})
-    other = TaskCurves("`own`", None, {"IQL": (steps, returns[:1], costs[:1])}, {})
+    task = TaskCurves("Car-Circle", [10.0], {GOLD: (steps, returns, costs)}, {"BC": (3.0, 7.0)})
+    other = TaskCurves("`own`", [], {"IQL": (steps, returns[:1], costs[:1])}, {})
     path = tmp_path / "curves.png"
     figure = curves([task, other], ["BC", "IQL", GOLD], path)
     assert path.read_bytes().startswith(b"\x89PNG")
@@ -315,20 +361,27 @@ def test_panels_of_curves_show_means_bands_levels_and_the_limit(tmp_path):
 
 def test_panels_of_planes_show_means_seeds_and_the_limit(tmp_path):
     points = {GOLD: (np.array([1.0, 3.0]), np.array([4.0, 6.0]))}
-    tasks = [TaskPoints(f"{i}", limit, points) for i, limit in enumerate([10.0, None, 0.0, 1, 2])]
+    tasks = [
+        TaskPoints(f"{i}", limits, points)
+        for i, limits in enumerate([[10.0], [], [0.0], [1.0, 4.0], [2.0]])
+    ]
     figure = planes(tasks, [GOLD], tmp_path / "planes.png")
     axes = [axes for axes in figure.axes if axes.get_visible()]
     assert len(axes) == 5
     assert lines(axes[0]) == [[[1, 4], [3, 6]], [[2, 5]]]
     assert [shade.get_y() + shade.get_height() for shade in axes[0].patches] == [10.0]
     assert not axes[1].patches
+    # Of two limits the least is kept by all that is shaded.
+    assert [shade.get_y() + shade.get_height() for shade in axes[3].patches] == [1.0]
+    names = [panel.get_title(loc="right") for panel in axes]
+    assert names == ["limit 10", "", "limit 0", "limits 1, 4", "limit 2"]
     assert figure.axes[5].get_visible() is False
 
 
 @pytest.mark.parametrize(("returns", "width"), [((38.3, 38.4), 3.85), ((-20.0, 40.0), 75.0)])
 def test_a_difference_of_next_to_nothing_looks_so(returns, width, tmp_path):
     points = {GOLD: (np.array(returns), np.array([4.0, 6.0]))}
-    figure = planes([TaskPoints("0", 10.0, points)], [GOLD], tmp_path / "planes.png")
+    figure = planes([TaskPoints("0", [10.0], points)], [GOLD], tmp_path / "planes.png")
     low, high = figure.axes[0].get_xlim()
     assert high - low == pytest.approx(width, rel=0.02)
     assert (low + high) / 2 == pytest.approx(np.mean(returns), abs=0.05)
@@ -400,7 +453,7 @@ def test_arrows_lead_from_guides_to_students(tmp_path):
     other = Way("DT", True, (26.0, 10.0), (28.0, 5.0))
     touching = Way("DT", True, (26.0, 10.0), (26.0, 9.9))
     figure = ways(
-        [TaskWays("one", 10.0, [way, other]), TaskWays("two", None, [other, touching])],
+        [TaskWays("one", [10.0], [way, other]), TaskWays("two", [], [other, touching])],
         tmp_path / "g.png",
     )
     axes = figure.axes[0]

@@ -10,7 +10,7 @@ stay untouched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,18 +75,13 @@ def colours(labels: Iterable[str]) -> dict[str, str]:
     return given
 
 
-def draw_limit(axes: Axes, cost_limit: float, *, in_title: bool = False) -> None:
-    """The cost limit of an episode as a dashed line below what is drawn, named beside the line or,
-    where a small panel has no room for it, at the right of the title."""
+def draw_limit(axes: Axes, cost_limit: float) -> None:
+    """The cost limit of an episode as a dashed line below what is drawn, named beside the line."""
     from matplotlib.patheffects import withStroke
 
-    axes.axhline(cost_limit, color=_LIMIT, ls=(0, (5, 3)), lw=1.4, zorder=1)
-    name = f"limit {cost_limit:g}"
-    if in_title:
-        axes.set_title(name, loc="right", fontsize=9, fontweight="normal", color=_LIMIT)
-        return
+    _line_of(axes, cost_limit)
     axes.annotate(
-        name,
+        f"limit {cost_limit:g}",
         (1, cost_limit),
         xycoords=axes.get_yaxis_transform(),
         xytext=(-2, 3),
@@ -96,6 +91,22 @@ def draw_limit(axes: Axes, cost_limit: float, *, in_title: bool = False) -> None
         color=_LIMIT,
         path_effects=[withStroke(linewidth=3, foreground="white")],
     )
+
+
+def draw_limits(axes: Axes, cost_limits: Sequence[float]) -> str:
+    """The same for a small panel, which has room for their names at the right of its title alone;
+    rising, and more than one where runs were judged by several. Returns what is written there."""
+    if not cost_limits:
+        return ""
+    for cost_limit in cost_limits:
+        _line_of(axes, cost_limit)
+    name = f"limit{'s' * (len(cost_limits) > 1)} {', '.join(f'{x:g}' for x in cost_limits)}"
+    axes.set_title(name, loc="right", fontsize=9, fontweight="normal", color=_LIMIT)
+    return name
+
+
+def _line_of(axes: Axes, cost_limit: float) -> None:
+    axes.axhline(cost_limit, color=_LIMIT, ls=(0, (5, 3)), lw=1.4, zorder=1)
 
 
 class styled:

@@ -33,11 +33,11 @@ def results(
 ) -> None:
     """Write a table as measured, beside what is published of it, as a Markdown page with figures.
 
-    Which paper's it is, GOLD's or Marvel's, the methods tell. The same files give the same page,
-    byte for byte.
+    Which paper's it is, GOLD's or Marvel's, its tasks and methods tell; the page of a table of your
+    own has what was measured alone. The same files give the same page, byte for byte.
 
     Args:
-        table: results of ``handrail table gold``, ``layouts`` or ``marvel`` (CSV).
+        table: results of ``handrail table`` (CSV).
         out: the page; its figures go to figures/ beside it.
         curves: learning curves of the same runs (CSV); without them the page has none.
         guides: of GOLD: results of ``handrail table guides`` (CSV), to set guides beside students.
@@ -46,7 +46,7 @@ def results(
         json: one JSON object on standard output instead of text.
     """
     results = read_results(table)
-    paper = of(results)
+    paper = of(results, table.stem)
     for name, given, section in (
         ("guides", guides, guide_quality),
         ("runs", runs, trajectories),
@@ -54,7 +54,7 @@ def results(
     ):
         if given is not None and section not in paper.sections:
             raise HandrailError(
-                f"{table} is of {paper.title}, whose page reads no --{name}; leave it out"
+                f"{table}: its page ({paper.title}) reads no --{name}; leave it out"
             )
     if runs is not None and not runs.is_dir():
         name = f"name the --out of `handrail table {paper.name}`"

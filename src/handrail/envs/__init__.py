@@ -10,12 +10,20 @@ from handrail.errors import HandrailError
 
 SUITES = {"native": native, "bullet": bullet, "gym": gym}
 
-__all__ = ["CMDP", "SUITES", "Task", "make", "tasks"]
+__all__ = ["CMDP", "SUITES", "Task", "cost_limit", "make", "tasks"]
 
 
 def tasks() -> list[Task]:
     """Every named task, suite by suite."""
     return [task for suite in SUITES.values() for task in suite.tasks()]
+
+
+def cost_limit(name: str) -> float | None:
+    """Of an episode of the task where none is stated; None where no suite names the task. Needs no
+    simulator."""
+    if name.startswith("gym/"):
+        return next((t.cost_limit for t in gym.tasks() if t.name == name), gym.COST_LIMIT)
+    return next((task.cost_limit for task in tasks() if task.name == name), None)
 
 
 def make(name: str, pictures: bool = False) -> CMDP:

@@ -13,7 +13,7 @@ from handrail.envs import velocity
 from handrail.envs.cmdp import CMDP, Task, what_broke
 from handrail.errors import HandrailError
 
-_COST_LIMIT = 25.0
+COST_LIMIT = 25.0
 """Safety-Gymnasium's usual limit; state your own with ``--cost-limit``."""
 
 
@@ -58,7 +58,7 @@ def make(name: str, pictures: bool = False) -> CMDP:
     horizon = registered and gymnasium.spec(registered.id).max_episode_steps
     if not horizon:
         raise HandrailError(f"{name}: it has no time limit; register it with max_episode_steps")
-    return CMDP(env, Task(name, horizon, _COST_LIMIT, 'info["cost"] of the environment'))
+    return CMDP(env, Task(name, horizon, COST_LIMIT, 'info["cost"] of the environment'))
 
 
 def _find(module: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from handrail.page import paper
 from handrail.page.sources import Sources
 from handrail.page.words import mean, paragraphs, table, told
 
@@ -75,7 +74,7 @@ def _cell(sources: Sources, task: str, method: str) -> str:
 
 def _over_tasks(sources: Sources, tasks: Sequence[str], method: str) -> tuple[str, str]:
     figures = [_figures(sources, task, method) for task in tasks]
-    within = sum(paper.within(task, sources.costs(task, method).mean()) for task in tasks)
+    within = sum(sources.within(task, method) for task in tasks)
     return _shown([mean(of) for of in zip(*figures, strict=True)]), f"{within} of {len(tasks)}"
 
 

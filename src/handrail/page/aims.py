@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from handrail.page import paper
 from handrail.page.sources import Sources
 from handrail.page.words import bold, listed, number, paragraphs, table
 from handrail.stats import stratified_bootstrap
@@ -58,9 +57,9 @@ def _return(sources: Sources, task: str) -> _Judged:
         return None, "not run"
     mine = sources.returns(task, own)
     told = number(mine.mean(), 1)
-    if paper.cost_limit(task) is None:
+    if sources.limit(task, own) is None:
         return None, "limit unknown"
-    if best is None or not paper.within(task, sources.costs(task, own).mean()):
+    if best is None or not sources.within(task, own):
         return False, f"{told} above the limit"
     if best == own:
         run = sum((task, m) in sources.results for m in sources.judged)
@@ -83,12 +82,13 @@ def _tied(mine: np.ndarray, theirs: np.ndarray) -> bool:
 
 
 def _cost(sources: Sources, task: str) -> _Judged:
-    if (task, sources.paper.own) not in sources.results:
+    own = sources.paper.own
+    if (task, own) not in sources.results:
         return None, "not run"
-    limit, cost = paper.cost_limit(task), sources.costs(task, sources.paper.own).mean()
+    limit, cost = sources.limit(task, own), sources.costs(task, own).mean()
     if not limit:
         return None, "no limit to divide by"
-    return paper.within(task, cost, SLACK), number(cost / limit, 2)
+    return sources.within(task, own, SLACK), number(cost / limit, 2)
 
 
 def _training(sources: Sources, task: str) -> _Judged:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from handrail.page import panels, paper
+from handrail.page import panels
 from handrail.page.measured import Result, Results
 from handrail.page.sources import Sources
 from handrail.page.words import commits, number, paragraphs, table, with_interval
@@ -56,7 +56,7 @@ def guide_quality(sources: Sources) -> str:
     for pair in found:
         gains = [s.return_ - g.return_ for s, g in zip(pair.student, pair.guide, strict=True)]
         cells = zip(pair.labels, (pair.guide, pair.student), strict=True)
-        told = [text for label, runs in cells for text in (label, _told(pair.task, runs))]
+        told = [text for label, runs in cells for text in (label, _told(sources, pair.task, runs))]
         row = [sources.paper.label(pair.task), *told, with_interval(gains, 1, strong=False)]
         rows.append([*row, str(len(gains))])
     _draw(sources, found)
@@ -80,9 +80,9 @@ def guide_quality(sources: Sources) -> str:
     )
 
 
-def _told(task: str, runs: Sequence[Result]) -> str:
+def _told(sources: Sources, task: str, runs: Sequence[Result]) -> str:
     return_, cost = _mean(runs)
-    return f"{number(return_, 1)} / {number(cost, paper.cost_places(task))}"
+    return f"{number(return_, 1)} / {number(cost, sources.cost_places(task))}"
 
 
 def _mean(runs: Sequence[Result]) -> tuple[float, float]:
@@ -98,7 +98,7 @@ def _draw(sources: Sources, found: Sequence[Pair]) -> None:
             for p in found
             if p.task == task
         ]
-        shown.append(panels.TaskWays(sources.paper.plain(task), paper.cost_limit(task), ways))
+        shown.append(panels.TaskWays(sources.paper.plain(task), sources.limits(task), ways))
     panels.ways(shown, sources.figure("guides"))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from handrail import envs
 from handrail.errors import HandrailError
 from handrail.offline_methods import CPQ, BEARLag, Clone
 from handrail.results import COLUMNS, CURVE_COLUMNS, RANK_COLUMNS, read_rows
@@ -45,6 +46,9 @@ class Result:
     """0 and 1 at the least and largest return of DSRL's data set; None where it has none."""
     normalised_cost: float | None
     """1 at the limit that the run was judged by."""
+    cost_limit: float | None
+    """Of an episode, undiscounted, that the run was judged by: the row's own, or else the task's;
+    None where that is unknown."""
 
 
 Results = Mapping[tuple[str, str], tuple[Result, ...]]
@@ -74,6 +78,7 @@ def read_results(file: Path) -> Results:
     cells: dict[tuple[str, str], dict[int, Result]] = {}
     for where, row in _rows(file, COLUMNS):
         of = _Fields(where, row)
+        settings = of.settings()
         cells.setdefault((row["task"], row["method"]), {})[of.whole("seed")] = Result(
             seed=of.whole("seed"),
             env_steps=of.whole("env_steps"),
@@ -86,9 +91,10 @@ def read_results(file: Path) -> Results:
             training_cost=of.optional("cumulative_cost"),
             wall_seconds=of.number("wall_seconds"),
             commit=row["commit"],
-            begun_apart=_begun_apart(of.settings()),
+            begun_apart=_begun_apart(settings),
             normalised_return=of.optional("normalised_return"),
             normalised_cost=of.optional("normalised_cost"),
+            cost_limit=of.limit(settings),
         )
     return {cell: tuple(of[seed] for seed in sorted(of)) for cell, of in cells.items()}
 
@@ -190,6 +196,13 @@ class _Fields:
         if not isinstance(found, dict):
             raise self._wrong("settings", "JSON object")
         return found
+
+    def limit(self, settings: Mapping[str, Any]) -> float | None:
+        limit = settings.get("cost_limit", envs.cost_limit(self.row["task"]))
+        number = isinstance(limit, int | float)
+        if limit is not None and not (number and 0 <= limit < math.inf):
+            raise self._wrong("settings", "JSON object with a cost_limit of 0 or more")
+        return limit
 
     def _wrong(self, column: str, wanted: str) -> HandrailError:
         return HandrailError(

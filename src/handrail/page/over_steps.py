@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from handrail.figures import over_seeds
-from handrail.page import paper, step_panels
+from handrail.page import step_panels
 from handrail.page.sources import Sources
 from handrail.page.words import bold, number, paragraphs, table
 
@@ -39,7 +39,7 @@ def curves(sources: Sources) -> str:
             if (task, m) in sources.results and not _acts(sources, m)
         }
         plain = sources.paper.plain(task)
-        shown.append(step_panels.TaskCurves(plain, paper.cost_limit(task), lines, levels))
+        shown.append(step_panels.TaskCurves(plain, sources.limits(task), lines, levels))
         drawn |= {*lines, *levels}
     if not shown:
         return ""

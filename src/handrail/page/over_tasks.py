@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from handrail.page import paper
 from handrail.page.sources import Sources
 from handrail.page.words import listed, number, paragraphs, table
 from handrail.stats import iqm, probability_of_improvement, stratified_bootstrap
@@ -26,7 +25,7 @@ def over_tasks(sources: Sources) -> str:
         returns = [sources.returns(task, method) for task in tasks]
         costs = _over_limits(sources, tasks, method)
         scores = [scale.scores(t, r) for t, r in zip(tasks, returns, strict=True)]
-        within = sum(paper.within(task, sources.costs(task, method).mean()) for task in tasks)
+        within = sum(sources.within(task, method) for task in tasks)
         row = [method, _over_seeds(scores, iqm), _over_seeds(costs, np.mean)]
         row.append(f"{within} of {len(tasks)}")
         for ours, other, sign in ((mine[0], returns, 1), (mine[1], costs, -1)):
@@ -67,7 +66,7 @@ def _block(sources: Sources) -> tuple[list[str], list[str]]:
 
 
 def _comparable(sources: Sources, task: str) -> bool:
-    return bool(sources.paper.scale.unit(task) and paper.cost_limit(task))
+    return bool(sources.paper.scale.unit(task) and sources.limit(task, sources.paper.own))
 
 
 def _left_out(sources: Sources, methods: list[str], tasks: list[str]) -> str:
@@ -92,7 +91,7 @@ def _left_out(sources: Sources, methods: list[str], tasks: list[str]) -> str:
 
 
 def _over_limits(sources: Sources, tasks: Sequence[str], method: str) -> list[np.ndarray]:
-    return [sources.costs(task, method) / (paper.cost_limit(task) or np.nan) for task in tasks]
+    return [sources.costs(task, method) / (sources.limit(task, method) or np.nan) for task in tasks]
 
 
 def _over_seeds(tasks: Sequence[np.ndarray], statistic: Callable) -> str:

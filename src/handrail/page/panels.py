@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from handrail.style import FEASIBLE, colours, draw_limit, save, styled
+from handrail.style import FEASIBLE, colours, draw_limits, save, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,8 @@ class TaskPoints:
     """What a task's reward-cost panel shows."""
 
     title: str
-    cost_limit: float | None
+    cost_limits: Sequence[float]
+    """Rising; none where it is not known."""
     methods: Mapping[str, tuple[Float[np.ndarray, " R"], Float[np.ndarray, " R"]]]
     """Returns and costs, one a seed."""
 
@@ -58,7 +59,8 @@ class TaskWays:
     """What a task's panel of guides and students shows."""
 
     title: str
-    cost_limit: float | None
+    cost_limits: Sequence[float]
+    """Rising; none where it is not known."""
     ways: Sequence[Way]
 
 
@@ -67,7 +69,7 @@ _Shown = TypeVar("_Shown", TaskPoints, TaskWays)
 
 def planes(tasks: Sequence[TaskPoints], methods: Sequence[str], path: Path) -> Figure:
     """Where each method stands between return and cost, a panel a task; what lies within the limit
-    is shaded. Large points are means over seeds, small ones the seeds.
+    (the least, of several) is shaded. Large points are means over seeds, small ones the seeds.
 
     Args:
         tasks: in the order of the panels.
@@ -117,12 +119,14 @@ def _reward_cost(
         show(axes, task)
         axes.margins(0.12)
         _widen(axes)
-        top = max(1.06 * axes.get_ylim()[1], 1.3 * (task.cost_limit or 0))
+        top = max(1.06 * axes.get_ylim()[1], 1.3 * max(task.cost_limits, default=0.0))
         axes.set_ylim(-0.06 * top, top)
-        if task.cost_limit is not None:
-            axes.axhspan(-top, task.cost_limit, color=FEASIBLE, lw=0, zorder=0)
-            draw_limit(axes, task.cost_limit, in_title=True)
-        axes.set_title(task.title)
+        if task.cost_limits:
+            axes.axhspan(-top, min(task.cost_limits), color=FEASIBLE, lw=0, zorder=0)
+        named = draw_limits(axes, task.cost_limits)
+        # Beside a long name there is no room for the limit: it stands a line lower.
+        crowded = 7.2 * len(task.title) + 4.8 * len(named) > 155  # points, about
+        axes.set_title(task.title + "\n" if crowded and named else task.title)
         round_ticks(axes)
         if i + columns >= len(tasks):
             axes.set_xlabel("return of an episode")

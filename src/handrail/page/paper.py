@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from handrail import envs
-
 if TYPE_CHECKING:
     from handrail.page.sources import Sources
 
@@ -84,7 +82,7 @@ class Paper:
     """All that a paper's page differs in from another's."""
 
     name: str
-    """Of the shipped table, and of the file of published figures."""
+    """Of the shipped table, and of the file of published figures; "" where there are none."""
     title: str
     own: str
     """The paper's own method."""
@@ -109,7 +107,7 @@ class Paper:
 
     @property
     def tasks(self) -> Mapping[str, PaperTask]:
-        return tasks(self.name)
+        return tasks(self.name) if self.name else {}
 
     def plain(self, task: str) -> str:
         """The paper's name of the task, or else our own."""
@@ -137,25 +135,6 @@ def _figures(of: Mapping[str, float]) -> Figures | Above:
     if "above" in of:
         return Above(of["above"])
     return Figures(of["return"], of["cost"], of.get("success"))
-
-
-@cache
-def cost_limit(task: str) -> float | None:
-    """Of an episode, undiscounted; None where no suite names the task. Needs no simulator."""
-    return next((known.cost_limit for known in envs.tasks() if known.name == task), None)
-
-
-def within(task: str, cost: float, slack: float = 1.0) -> bool:
-    """Whether a mean cost keeps the task's limit, times ``slack``; not where the limit is
-    unknown."""
-    limit = cost_limit(task)
-    return limit is not None and cost <= slack * limit
-
-
-def cost_places(task: str) -> int:
-    """Decimals of a cost: two where a limit is about one step's."""
-    limit = cost_limit(task)
-    return 1 if limit is not None and limit >= 2 else 2
 
 
 def _as_printed(x: float) -> str:

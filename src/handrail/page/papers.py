@@ -1,4 +1,5 @@
-"""The papers whose tables there are pages of. What differs between the pages stands here."""
+"""The papers whose tables there are pages of, and the page of a table that is none's. What differs
+between the pages stands here."""
 
 from __future__ import annotations
 
@@ -26,20 +27,40 @@ from handrail.page.together import together
 from handrail.page.trajectories import trajectories
 
 
-def of(results: Results) -> Paper:
-    """The paper on whose page more of the table's cells have a place than on any other's; of such
-    papers the one that more of them are of by their method, then by their task."""
+def of(results: Results, name: str) -> Paper:
+    """The paper that most of the table's cells are of, by task and method; where that is less than
+    half of them, none: the table is a user's own.
 
-    def places(known: Paper) -> tuple[int, int, int]:
-        own = {*known.methods, *known.variants}
-        found = [method for _, method in results]
-        return (
-            sum(m in own or m in known.beside for m in found),
-            sum(m in own for m in found),
-            sum(task in known.tasks for task, _ in results),
-        )
+    Args:
+        name: heads the page of such a one.
+    """
 
-    return max(PAPERS, key=places)
+    def places(known: Paper) -> int:
+        methods = {*known.methods, *known.beside, *known.variants}
+        return sum(task in known.tasks and method in methods for task, method in results)
+
+    most = max(PAPERS, key=places)
+    return most if 2 * places(most) >= len(results) else _own(name)
+
+
+def _own(name: str) -> Paper:
+    return Paper(
+        name="",
+        title=f"Results: {name}",
+        own="",
+        scratch=(),
+        methods=(),
+        beside=(),
+        variants=(),
+        note="",
+        published="",
+        caveat="",
+        beginning="a guide or an offline policy",
+        scale=Scale(lambda task: None, told="", undefined="not in a paper"),
+        sections=(
+            overview, planes, curves, training_cost, multipliers, tasks_in_detail, times, making,
+        ),
+    )  # fmt: skip
 
 
 def _gold_ends(task: str) -> tuple[float, float] | None:
@@ -67,7 +88,8 @@ GOLD = Paper(
     ),
     beside=("Handrail",),
     variants=(),
-    note="The limits are this project's, the paper names none.",
+    note="Handrail is this project's own, of no paper. The limits are this project's too, the "
+    "paper names none.",
     published="paper: return / cost",
     caveat="The paper's limits and episodes need not be ours.",
     beginning="a guide",
@@ -96,10 +118,11 @@ MARVEL = Paper(
         "PEX (PID)", "SO2 (PID)", "Marvel (PID)", "Marvel (entropy)", "BEAR-Lag",
         "Marvel (BEAR-Lag)", "Handrail (BEAR-Lag)",
     ),
-    note="The limits are this project's; the published code has 20 on every task. CPQ is the "
-    "offline policy; Marvel and what it is compared with go on from it, but for From Scratch. "
-    "GOLD (DT-IQL) learns from the same data sets. An adaptive PID moves the multiplier of each. "
-    "What differs from these in a part stands under Ablations.",
+    note="Handrail is this project's own, of no paper. The limits are this project's too; the "
+    "published code has 20 on every task. CPQ is the offline policy; Marvel and what it is "
+    "compared with go on from it, but for From Scratch. GOLD (DT-IQL) learns from the same data "
+    "sets. An adaptive PID moves the multiplier of each. What differs from these in a part stands "
+    "under Ablations.",
     published="elsewhere: return",
     caveat="Elsewhere: what reviewers of the paper hold against it, a return that SAC-Lagrangian "
     "from scratch exceeds; limits and episodes there need not be ours, and the paper's own figures "
@@ -125,7 +148,7 @@ LAYOUTS = Paper(
     beside=("Handrail",),
     variants=(),
     note="These are Safety-Gymnasium's own tasks, not the paper's: the layout is another in each "
-    "episode, which has 1,000 steps.",
+    "episode, which has 1,000 steps. Handrail is this project's own, of no paper.",
     published="",
     caveat="As Safety-Gymnasium's and OmniSafe's benchmarks are said to have them (the two of SAC "
     "could not be traced to a table), after up to a hundred times as many steps as ours, without "
@@ -138,4 +161,3 @@ LAYOUTS = Paper(
 )  # fmt: skip
 
 PAPERS = (GOLD, MARVEL, LAYOUTS)
-"""The first, where rows are of neither."""

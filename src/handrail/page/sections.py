@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from handrail.page import panels, paper
+from handrail.page import panels
 from handrail.page.measured import Result
 from handrail.page.sources import Sources
 from handrail.page.words import (
@@ -43,13 +43,15 @@ def overview(sources: Sources) -> str:
     for task in tasks:
         best = sources.best(task)
         cells = [_pair(sources, task, method, method == best) for method in methods]
-        rows.append([sources.paper.label(task), _limit(task), *cells])
+        rows.append([sources.paper.label(task), _limit(sources, task), *cells])
     whole, run = len(tasks) * len(sources.every_method), len(sources.results)
+    several = any(len(sources.limits(task)) > 1 for task in tasks)
     return paragraphs(
         f"# {sources.paper.title}",
         f"{run} of {whole} cells (a task and a method) have been run. Each shows the mean return "
         "and the mean cost of an evaluation episode, over seeds. Bold: the highest return of "
-        "those whose mean cost is within the limit. Handrail is this project's own, of no paper. "
+        "those whose mean cost is within the limit. "
+        + ("Of several limits of a task each is held to its own, named below. " if several else "")
         + sources.paper.note,
         table(["task", "limit", *methods], rows, "lr" + "r" * len(methods)),
     )
@@ -58,13 +60,13 @@ def overview(sources: Sources) -> str:
 def _pair(sources: Sources, task: str, method: str, best: bool) -> str:
     if (task, method) not in sources.results:
         return "not run"
-    cost = number(sources.costs(task, method).mean(), paper.cost_places(task))
+    cost = number(sources.costs(task, method).mean(), sources.cost_places(task))
     return bold(f"{number(sources.returns(task, method).mean(), 1)} / {cost}", best)
 
 
-def _limit(task: str) -> str:
-    limit = paper.cost_limit(task)
-    return "unknown" if limit is None else f"{limit:g}"
+def _limit(sources: Sources, task: str) -> str:
+    limits = sources.limits(task)
+    return listed([f"{limit:g}" for limit in limits]) if limits else "unknown"
 
 
 def normalised(sources: Sources) -> str:
@@ -95,7 +97,7 @@ def tasks_in_detail(sources: Sources) -> str:
     begun = [task for task in sources.tasks if any(task == t for t, _ in sources.results)]
     parts = []
     for task in begun:
-        what = f"`{task}`, cost limit of an episode: {_limit(task)}."
+        what = f"`{task}`, cost limit of an episode: {_limit(sources, task)}."
         parts += [f"### {sources.paper.label(task)}", what, _detail(sources, task)]
     return paragraphs(
         "## Task by task",
@@ -116,8 +118,10 @@ def _detail(sources: Sources, task: str) -> str:
     published = {m: of for m, of in published.items() if m in sources.every_method}
     # Of fewer seeds the interquartile mean drops none: it is the mean.
     robust = any(len(sources.results.get((task, m), ())) > 3 for m in sources.every_method)
+    several = len(sources.limits(task)) > 1
     heads = [
         "method",
+        *(["limit"] if several else []),
         "return",
         *(["IQM"] if robust else []),
         "lowest",
@@ -130,12 +134,15 @@ def _detail(sources: Sources, task: str) -> str:
     rows = []
     for method in sources.every_method:
         runs = sources.results.get((task, method), ())
-        row = [method, *(_measured(task, runs, method == best) if runs else _not_run())]
+        row = [method, *(_measured(sources, task, runs, method == best) if runs else _not_run())]
         if robust:
             enough = len(runs) > 3
             row.insert(
                 2, with_interval([r.return_ for r in runs], 1, statistic=iqm) if enough else ""
             )
+        if several:
+            limit = sources.limit(task, method)
+            row.insert(1, "" if limit is None else f"{limit:g}")
         if published:
             row.append(published[method].told if method in published else "")
         rows.append(row)
@@ -143,8 +150,8 @@ def _detail(sources: Sources, task: str) -> str:
     return table(heads, rows, "l" + "r" * (len(heads) - 1))
 
 
-def _measured(task: str, runs: Sequence[Result], best: bool) -> list[str]:
-    places = paper.cost_places(task)
+def _measured(sources: Sources, task: str, runs: Sequence[Result], best: bool) -> list[str]:
+    places = sources.cost_places(task)
     trained = [run.training_cost for run in runs if run.training_cost is not None]
     return [
         with_interval([run.return_ for run in runs], 1, best),
@@ -173,9 +180,7 @@ def planes(sources: Sources) -> str:
             if (task, m) in sources.results
         }
         if points:
-            shown.append(
-                panels.TaskPoints(sources.paper.plain(task), paper.cost_limit(task), points)
-            )
+            shown.append(panels.TaskPoints(sources.paper.plain(task), sources.limits(task), points))
     if not shown:  # of variants alone, which the ablations show
         return ""
     drawn = [m for m in sources.methods if any(m in task.methods for task in shown)]
@@ -183,7 +188,8 @@ def planes(sources: Sources) -> str:
     return paragraphs(
         "## Return and cost",
         sources.shown("planes", "Mean return and cost of each method, a panel a task"),
-        "Large points are means over seeds, small ones the seeds; shaded: within the limit.",
+        "Large points are means over seeds, small ones the seeds; shaded: within the limit (of "
+        "several, the least).",
     )
 
 
@@ -225,11 +231,12 @@ def making(sources: Sources) -> str:
     runs = [run for cell in sources.results.values() for run in cell]
     judged = listed(str(n) for n in sorted({run.episodes for run in runs}))
     seeds = listed(str(n) for n in sorted({run.seed for run in runs}))
+    command = " ".join(["handrail table", *filter(None, [sources.paper.name])])
     return paragraphs(
         "## How it was made",
-        "`handrail results` wrote this page and its figures from what `handrail table "
-        f"{sources.paper.name}` measured. Training seeds: {seeds}. A run is judged by {judged} "
-        "evaluation episodes, whose seeds, 1000 upward, neither training nor validation uses; of "
-        "several rows of one task, method and seed the last counts. Commits, and how many runs are "
+        f"`handrail results` wrote this page and its figures from what `{command}` measured. "
+        f"Training seeds: {seeds}. A run is judged by {judged} evaluation episodes, whose seeds, "
+        "1000 upward, neither training nor validation uses; of several rows of one task, method "
+        "and seed the last counts. Commits, and how many runs are "
         f"of each: {commits(run.commit for run in runs)}.",
     )

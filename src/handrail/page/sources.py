@@ -10,9 +10,11 @@ from urllib.parse import quote
 import numpy as np
 from jaxtyping import Float
 
+from handrail import envs
 from handrail.page.measured import Curves, Ranks, Result, Results
-from handrail.page.paper import Paper, within
+from handrail.page.paper import Paper
 from handrail.page.words import mean
+from handrail.types import within
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,35 @@ class Sources:
         """Mean over seeds; None where the cell was not run, or a seed has none."""
         return mean([run.training_cost for run in self.results.get((task, method), ())])
 
+    def limit(self, task: str, method: str) -> float | None:
+        """Of an episode's cost, that the cell was judged by: the strictest, where its seeds have
+        several; None where it is unknown."""
+        found = [run.cost_limit for run in self.results.get((task, method), ())]
+        return min((x for x in found if x is not None), default=None)
+
+    def limits(self, task: str) -> list[float]:
+        """By which cells of the task were judged, rising; the task's own where none has been run,
+        and none where that is unknown."""
+        found = {self.limit(task, method) for method in self.every_method} - {None}
+        own = envs.cost_limit(task)
+        return sorted(x for x in found or {own} if x is not None)
+
+    def within(self, task: str, method: str, slack: float = 1.0) -> bool:
+        """Whether the cell's mean cost keeps its limit, times ``slack``; not where the limit is
+        unknown."""
+        limit = self.limit(task, method)
+        return limit is not None and bool(within(self.costs(task, method).mean(), slack * limit))
+
+    def cost_places(self, task: str) -> int:
+        """Decimals of a cost: two where a limit is about one step's."""
+        return 1 if min(self.limits(task), default=0.0) >= 2 else 2
+
     def best(self, task: str, methods: Sequence[str] | None = None) -> str | None:
         """Of these (or all) methods the one that earns most with its mean cost within the limit."""
         kept = [
             m
             for m in (self.methods if methods is None else methods)
-            if (task, m) in self.results and within(task, self.costs(task, m).mean())
+            if (task, m) in self.results and self.within(task, m)
         ]
         return max(kept, key=lambda m: self.returns(task, m).mean(), default=None)
 

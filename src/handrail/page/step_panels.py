@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from handrail.page.panels import grid, round_ticks, stands_out
-from handrail.style import colours, draw_limit, save, styled
+from handrail.style import colours, draw_limits, save, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +29,8 @@ class TaskCurves:
     """What a task's two panels show."""
 
     title: str
-    cost_limit: float | None
+    cost_limits: Sequence[float]
+    """Rising; none where it is not known."""
     methods: Mapping[str, Curve]
     levels: Mapping[str, tuple[float, float]]
     """Return and cost of methods that do not act in the simulator."""
@@ -77,7 +78,7 @@ def curves(tasks: Sequence[TaskCurves], methods: Sequence[str], path: Path) -> F
                 axes.margins(x=0.02)
                 axes.xaxis.set_major_formatter(EngFormatter(sep=""))
                 round_ticks(axes)
-            _cost_axis(below, task.cost_limit)
+            _cost_axis(below, task.cost_limits)
             above.set_title(task.title)
             above.tick_params(labelbottom=False)
             below.set_xlabel("environment steps")
@@ -144,10 +145,9 @@ def _line(axes: Axes, steps, values: Float[np.ndarray, "R S"], colour: str, firs
         axes.fill_between(steps, low, high, color=colour, alpha=alpha, lw=0, zorder=order - 2)
 
 
-def _cost_axis(axes: Axes, limit: float | None) -> None:
-    top = axes.get_ylim()[1]
-    if limit:  # a limit of 0 gives no scale
-        top = min(max(top, 1.5 * limit), HIGHEST * limit)
+def _cost_axis(axes: Axes, limits: Sequence[float]) -> None:
+    top, largest = axes.get_ylim()[1], max(limits, default=0.0)
+    if largest:  # a limit of 0 gives no scale
+        top = min(max(top, 1.5 * largest), HIGHEST * largest)
     axes.set_ylim(0, top)
-    if limit is not None:
-        draw_limit(axes, limit, in_title=True)
+    draw_limits(axes, limits)

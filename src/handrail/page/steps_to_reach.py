@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from handrail.page import paper, step_panels
+from handrail.page import step_panels
 from handrail.page.over_steps import curve
 from handrail.page.sources import Sources
 from handrail.page.words import number, paragraphs, table
@@ -21,7 +21,7 @@ def steps_to_reach(sources: Sources) -> str:
         steps, returns, costs = known[scratch]
         goal, cost = returns.mean(axis=0)[-1], costs.mean(axis=0)[-1]
         own = float(steps[np.argmax(returns.mean(axis=0) >= goal)])
-        places, saved = paper.cost_places(task), ""
+        places, saved = sources.cost_places(task), ""
         to_beat = f"{scratch}: {number(goal, 1)} / {number(cost, places)}"
         row = [sources.paper.label(task), to_beat, f"{own:,.0f}"]
         for method in guided:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from handrail.page import paper
 from handrail.page.sources import Sources
 from handrail.page.words import bold, number, paragraphs, table
 
@@ -46,7 +45,7 @@ def _compared(sources: Sources, gold: str, marvel: str, joined: str) -> str:
 
 
 def _told(sources: Sources, task: str, method: str, best: bool) -> str:
-    cost = number(sources.costs(task, method).mean(), paper.cost_places(task))
+    cost = number(sources.costs(task, method).mean(), sources.cost_places(task))
     told = bold(f"{number(sources.returns(task, method).mean(), 1)} / {cost}", best)
     spent = sources.training_cost(task, method)
     return told if spent is None else f"{told}, {number(spent, 0)}"
