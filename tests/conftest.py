@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import jax
@@ -21,6 +22,9 @@ def spec() -> Spec:
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests train again and again: what was compiled once is read back."""
-    with toy.compiled_once(tmp_path_factory.getbasetemp() / "compiled"):
+    """Tests train again and again: what was compiled once is read back, by all workers."""
+    base = tmp_path_factory.getbasetemp()
+    with toy.compiled_once(
+        (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compiled"
+    ):
         yield

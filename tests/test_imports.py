@@ -21,6 +21,7 @@ LAYERS = [
     {"fine_tuning", "gold"},
     {"baselines", "marvel"},
     {"combined"},
+    {"drawing"},
     {"jobs"},
     {"tables"},
     {"page"},

@@ -9,15 +9,13 @@ import math
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import toy
 
-from handrail import jobs
 from handrail.errors import HandrailError
 from handrail.gold import GOLD
 from handrail.guidance import GuidanceSettings
-from handrail.jobs import METHODS, build, draw, method_of, start
+from handrail.jobs import METHODS, build, method_of, start
 from handrail.learners.bc import BCSettings
 from handrail.learners.cvpo import CVPOSettings
 from handrail.learners.decision_transformer import DTSettings
@@ -311,60 +309,3 @@ def test_the_guide_is_judged_by_the_runs_cost_limit(tmp_path, demos):
     summary = Run.open(tmp_path / "run" / "guide").summary()
     assert summary is not None
     assert summary["validation"]["cost_limit"] == 3.5
-
-
-def test_a_figure_of_no_run_is_refused(tmp_path):
-    with pytest.raises(HandrailError, match="no run to draw"):
-        draw([], tmp_path)
-
-
-@pytest.fixture
-def finished(tmp_path):
-    """Makes a complete run of IQL with evaluations at these steps, which return the step."""
-
-    def make(name: str, steps: list[int], limit: float = 25.0, task: str = toy.TOY) -> Path:
-        judged = {"return": {"mean": 1.0}, "cost": {"mean": 2.0}, "cost_limit": limit}
-        with Run.create(tmp_path / name, {}) as run:
-            for step in steps:
-                run.log(step, {"eval/return": float(step), "eval/cost": 2.0 * step})
-            run.finish({"task": task, "method": "IQL", "env_steps": 9, "validation": judged})
-        return run.path
-
-    return make
-
-
-def test_runs_evaluated_at_other_steps_are_joined_by_the_step(finished, tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(jobs, "reward_cost_plane", lambda *given: drawn.append(given))
-    fine, coarse = finished("fine", [0, 10, 20, 30, 40]), finished("coarse", [0, 40, 80])
-    draw([fine, coarse, tmp_path / "coarse" / ".." / "fine"], tmp_path)
-    ((points, ways, limit, _),) = drawn
-    assert points == [("IQL", 1.0, 2.0, "scratch")]
-    np.testing.assert_allclose(ways["IQL"][0], [0, 10, 20, 30, 40])
-    np.testing.assert_allclose(ways["IQL"][1], [0, 20, 40, 60, 80])
-    assert limit == 25.0
-
-
-def test_a_run_that_is_named_twice_counts_once(finished, tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(jobs, "learning_curves", lambda *given: drawn.append(given))
-    one = finished("one", [0, 9])
-    draw([one, tmp_path / "one" / ".." / "one"], tmp_path)
-    assert [len(runs) for runs in drawn[0][0].values()] == [1]
-
-
-def test_what_cannot_be_drawn_together_or_at_all_is_told(finished, tmp_path):
-    one = finished("one", [0, 9])
-    for other, what in [
-        (finished("strict", [0, 9], limit=5.0), "cost limits in one figure: 5.0, 25.0; draw them"),
-        (finished("ends", [0, 9], task=toy.ENDS), f"tasks in one figure: {toy.TOY}, {toy.ENDS};"),
-    ]:
-        with pytest.raises(HandrailError, match=f"runs of different {what}"):
-            draw([one, other], tmp_path)
-    (one / "summary.json").write_text('{"task": "gym/toy:Toy-v0", "method": "IQL"}')
-    with pytest.raises(HandrailError, match=r"one/summary.json is damaged: it lacks 'validation'"):
-        draw([one], tmp_path)
-    two = finished("two", [0, 9])
-    (two / "metrics.csv").write_text("eval/return,eval/cost\n1,2\n")
-    with pytest.raises(HandrailError, match=r"two/metrics.csv is damaged at line 1; restore it"):
-        draw([two], tmp_path)

@@ -6,12 +6,10 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeGuard, get_type_hints
 
-import numpy as np
-
 from handrail.baselines import JSRL, PEX, SO2, WSRL, Relearn, WarmStart
 from handrail.combined import Handrail
+from handrail.drawing import draw
 from handrail.errors import HandrailError, Stopped
-from handrail.figures import learning_curves, over_seeds, reward_cost_plane
 from handrail.gold import GOLD
 from handrail.marvel import Marvel
 from handrail.methods import BC, DT, Method
@@ -167,66 +165,3 @@ def _bounded(method: Method, run: Run) -> TypeGuard[ShapedOnline]:
         and method.multiplier != "fixed"
         and read_metrics(run.path)["cost_weight"][-1] >= method.pid.largest
     )
-
-
-_KINDS = {
-    **dict.fromkeys(("BC", "DT", "CPQ", "BEAR-Lag", "CLONE"), "guide"),
-    **dict.fromkeys(("IQL", "IQL (demos)", "CVPO", "SAC-Lag"), "scratch"),
-}
-_INSIDE = ("guide", "offline")
-"""Runs that others begin with, where they are kept inside those."""
-
-
-def draw(paths: list[Path], out: Path) -> list[Path]:
-    """Draw complete runs of one task and limit: learning curves, and the reward-cost plane with the
-    guides and offline policies that are inside them; returns the files.
-
-    Raises:
-        HandrailError: a run is not complete, or the runs are of different tasks or limits.
-    """
-    if not paths:
-        raise HandrailError("there is no run to draw; name one or more")
-    curves: dict[str, list[Path]] = {}
-    points: dict[str, list[tuple[float, float]]] = {}
-    tasks, limits = set(), set()
-    inside = [path / name for path in paths for name in _INSIDE if (path / name).is_dir()]
-    for path in {path.resolve(): path for path in [*paths, *inside]}.values():  # each once
-        summary = Run.open(path).summary()
-        if summary is None:
-            raise HandrailError(f"{path} is not complete; `handrail resume {path}`")
-        try:
-            label, found, steps = summary["method"], summary["validation"], summary["env_steps"]
-            point = found["return"]["mean"], found["cost"]["mean"]
-            tasks.add(summary["task"])
-            limits.add(found["cost_limit"])
-        except (KeyError, TypeError) as error:
-            file = path / "summary.json"
-            raise HandrailError(f"{file} is damaged: it lacks {error}; restore it") from error
-        points.setdefault(label, []).append(point)
-        if steps:
-            curves.setdefault(label, []).append(path)
-    for what, different in (("tasks", sorted(tasks)), ("cost limits", sorted(limits))):
-        if len(different) > 1:
-            raise HandrailError(
-                f"runs of different {what} in one figure: {', '.join(map(str, different))}; "
-                "draw them apart"
-            )
-    limit = limits.pop()
-    files = [out / "reward_cost_plane.png"]
-    ways = {}
-    for label, runs in curves.items():
-        tables = [read_metrics(run) for run in runs]
-        return_, cost = (over_seeds(tables, name) for name in ("eval/return", "eval/cost"))
-        if return_ is not None and cost is not None:
-            ways[label] = return_[1].mean(axis=0), cost[1].mean(axis=0)
-    out.mkdir(parents=True, exist_ok=True)
-    reward_cost_plane(
-        [(k, *np.mean(v, axis=0), _KINDS.get(k, "student")) for k, v in points.items()],
-        ways,
-        limit,
-        files[0],
-    )
-    if curves:
-        files.append(out / "learning_curves.png")
-        learning_curves(curves, files[1], limit)
-    return files

@@ -8,7 +8,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from handrail.commands._cli import parse, show
-from handrail.jobs import draw
+from handrail.drawing import draw
 
 
 def main(argv: list[str]) -> None:
@@ -22,7 +22,8 @@ def figures(
 ) -> None:
     """Draw complete runs of one task together: learning curves, and the reward-cost plane.
 
-    Runs of one method (its seeds) make one line with a band.
+    Runs of one method and the same settings (its seeds) make one line with a band; of other
+    settings, one of their own with what differs.
 
     Args:
         runs: directories of runs.
