@@ -4,6 +4,8 @@ import csv
 import errno
 import json
 import os
+import re
+import shlex
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -101,6 +103,11 @@ def test_create_takes_an_empty_directory_and_refuses_another(tmp_path):
     Run.create(tmp_path / "empty", {})
     with pytest.raises(HandrailError, match="exists; choose another --out or `handrail resume"):
         Run.create(tmp_path / "empty", {})
+    Run.create(tmp_path / "my run", {})
+    with pytest.raises(HandrailError) as refused:
+        Run.create(tmp_path / "my run", {})
+    (command,) = re.findall("`(.+)`", str(refused.value))
+    assert shlex.split(command) == ["handrail", "resume", str(tmp_path / "my run")]
     (tmp_path / "file").touch()
     with pytest.raises(HandrailError, match="exists; choose another"):
         Run.create(tmp_path / "file", {})

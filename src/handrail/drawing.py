@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from handrail.errors import HandrailError
+from handrail.errors import HandrailError, typed
 from handrail.figures import learning_curves, over_seeds, reward_cost_plane
 from handrail.metrics_file import read_metrics
 from handrail.runs import Run
@@ -79,7 +79,7 @@ def _summary(run: Run) -> dict[str, Any]:
     """Of a complete run, with all that a figure needs."""
     summary = run.summary()
     if summary is None:
-        raise HandrailError(f"{run.path} is not complete; `handrail resume {run.path}`")
+        raise HandrailError(f"{run.path} is not complete; `handrail resume {typed(run.path)}`")
     try:
         found = summary["validation"]
         _ = found["return"]["mean"], found["cost"]["mean"], found["cost_limit"]

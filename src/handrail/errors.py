@@ -1,4 +1,9 @@
-"""The one exception that a user's mistake raises."""
+"""The one exception that a user's mistake raises, and how its line names a command."""
+
+from __future__ import annotations
+
+import os
+import shlex
 
 
 class HandrailError(Exception):
@@ -15,3 +20,8 @@ class Busy(HandrailError):
 
 class Stopped(HandrailError):
     """Ctrl-C: the line says what was kept (a run: its checkpoint), and how to go on."""
+
+
+def typed(path: str | os.PathLike[str]) -> str:
+    """The path as it is typed in a command that a line suggests."""
+    return shlex.quote(os.fspath(path))

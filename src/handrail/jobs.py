@@ -9,7 +9,7 @@ from typing import Any, TypeGuard, get_type_hints
 from handrail.baselines import JSRL, PEX, SO2, WSRL, Relearn, WarmStart
 from handrail.combined import Handrail
 from handrail.drawing import draw
-from handrail.errors import HandrailError, Stopped
+from handrail.errors import HandrailError, Stopped, typed
 from handrail.gold import GOLD
 from handrail.marvel import Marvel
 from handrail.methods import BC, DT, Method
@@ -57,7 +57,7 @@ def go_on(path: Path) -> None:
     with Run.open(path) as run:
         method = method_of(run)
         if run.summary() is not None:
-            Console().say(f"{path} is complete; `handrail evaluate {path}` judges it")
+            Console().say(f"{path} is complete; `handrail evaluate {typed(path)}` judges it")
             return
         _train(method, run)
 
@@ -141,7 +141,7 @@ def _train(method: Method, run: Run) -> None:
         try:
             found = method.complete(run, console)
         except Stopped as stopped:
-            raise Stopped(f"{stopped}; go on with `handrail resume {run.path}`") from None
+            raise Stopped(f"{stopped}; go on with `handrail resume {typed(run.path)}`") from None
         if method.env_steps:
             draw([run.path], run.path)
         cost, limit = found["cost"]["mean"], found["cost_limit"]
@@ -149,7 +149,7 @@ def _train(method: Method, run: Run) -> None:
         console.say(
             f"done in {run.seconds:,.0f} s: return {found['return']['mean']:.1f}, cost "
             f"{cost:.1f} over {found['episodes']} validation episodes{beyond}; "
-            f"`handrail evaluate {run.path}` judges it on evaluation seeds"
+            f"`handrail evaluate {typed(run.path)}` judges it on evaluation seeds"
         )
         if beyond and _bounded(method, run):
             console.say(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from handrail.errors import HandrailError
+from handrail.errors import HandrailError, typed
 from handrail.policies import MLPPolicy, Storable
 from handrail.storage import read_policy, write_policy
 from handrail.types import Policy, Spec
@@ -35,7 +35,7 @@ def load_policy(path: str | Path, spec: Spec | None = None) -> tuple[Storable, S
             raise HandrailError(f"{card} is missing, though the run is complete; restore it")
         if not card.is_file():
             raise HandrailError(
-                f"{path} has no policy yet; finish it with `handrail resume {path}`"
+                f"{path} has no policy yet; finish it with `handrail resume {typed(path)}`"
             )
         path = path / "policy"
     try:

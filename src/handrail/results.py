@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from handrail.data import dsrl
-from handrail.errors import HandrailError
+from handrail.errors import HandrailError, typed
 from handrail.metrics_file import read_metrics
 from handrail.runs import Run
 from handrail.storage import draft_of, require_place
@@ -85,7 +85,7 @@ def require_complete(run: Run) -> dict[str, Any]:
     """The run's summary, or a HandrailError where it has none yet."""
     summary = run.summary()
     if summary is None:
-        raise HandrailError(f"{run.path} is not complete; `handrail resume {run.path}`")
+        raise HandrailError(f"{run.path} is not complete; `handrail resume {typed(run.path)}`")
     return summary
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from handrail import metrics_file
 from handrail.data.episodes import Episode
-from handrail.errors import HandrailError
+from handrail.errors import HandrailError, typed
 from handrail.storage import (
     FORMAT,
     alone,
@@ -79,7 +79,9 @@ class Run:
         if path.exists() and (
             not path.is_dir() or any(file.name != "settings.toml.tmp" for file in path.iterdir())
         ):
-            raise HandrailError(f"{path} exists; choose another --out or `handrail resume {path}`")
+            raise HandrailError(
+                f"{path} exists; choose another --out or `handrail resume {typed(path)}`"
+            )
         resolved = {**plain(settings), "handrail": _about()}
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -348,7 +350,7 @@ class Run:
             )
             raise HandrailError(
                 f"the disk of {self.path} is full; {kept}: free some space, then "
-                f"`handrail resume {self.path}`"
+                f"`handrail resume {typed(self.path)}`"
             ) from error
 
 

@@ -28,7 +28,7 @@ from handrail.data.formats import (
     misshapen,
     place,
 )
-from handrail.errors import HandrailError
+from handrail.errors import HandrailError, typed
 from handrail.storage import require_place
 from handrail.types import Spec
 
@@ -52,7 +52,11 @@ def read(path: str | os.PathLike[str]) -> Episodes:
     loaded = _load(Path(path))
     sound, problems = _sift(loaded)
     if problems:
-        more = f" ({len(problems) - 1} more: `handrail data check {path}`)" if problems[1:] else ""
+        more = (
+            f" ({len(problems) - 1} more: `handrail data check {typed(path)}`)"
+            if problems[1:]
+            else ""
+        )
         raise HandrailError(f"{path}: {problems[0]}{more}")
     return Episodes(tuple(sound.values()), loaded.task)
 
