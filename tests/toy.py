@@ -103,6 +103,30 @@ def demonstration_file(path: Path, task: str = TOY, episodes: int = 8) -> Path:
 
 
 @contextlib.contextmanager
+def all_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever simulator is made within it is closed at its end."""
+    from handrail.envs.cmdp import CMDP
+
+    opened: list[CMDP] = []
+    closed: list[CMDP] = []
+    init, close = CMDP.__init__, CMDP.close
+
+    def opening(self: CMDP, *given: Any) -> None:
+        init(self, *given)
+        opened.append(self)
+
+    def closing(self: CMDP) -> None:
+        close(self)
+        closed.append(self)
+
+    monkeypatch.setattr(CMDP, "__init__", opening)
+    monkeypatch.setattr(CMDP, "close", closing)
+    yield
+    assert opened
+    assert {id(env) for env in opened} == {id(env) for env in closed}
+
+
+@contextlib.contextmanager
 def compiled_once(directory: Path) -> Iterator[None]:
     """Within it what was compiled is read back from ``directory``, by subprocesses too."""
     import jax

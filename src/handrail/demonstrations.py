@@ -54,12 +54,8 @@ def _play(task: str, path: Path, deterministic: bool, seeds: range) -> list[Epis
     policy, _ = load_policy(path)
     if isinstance(policy, MLPPolicy) and not deterministic:
         policy = policy.sampled()
-    simulators = [envs.make(task) for _ in range(5)]
-    try:
+    with envs.several(task, 5) as simulators:
         return list(play(policy, simulators, seeds))
-    finally:
-        for simulator in simulators:
-            simulator.close()
 
 
 def roll(
@@ -110,11 +106,10 @@ def roll_all(
         raise HandrailError(f"{min(n for _, n in parts)} episodes: ask for 1 or more")
     if seed < 0:
         raise HandrailError(f"the seed is {seed}; it must be 0 or more")
-    env = envs.make(task)
-    env.close()
+    spec = envs.spec(task)
     chunks, first = [], seed
     for policy, episodes in parts:
-        load_policy(policy, env.spec_)
+        load_policy(policy, spec)
         end = first + episodes
         chunks += [(policy, range(s, min(s + _CHUNK, end))) for s in range(first, end, _CHUNK)]
         first = end

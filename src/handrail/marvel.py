@@ -11,6 +11,7 @@ docs/marvel.md says where paper and published code differ, and what is done here
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 import jax
@@ -93,7 +94,8 @@ class PreAligned(FromOffline):
     def _played(self, learnt: Learnt) -> list[Episode]:
         """What pi_0 does, acting by samples: the critics are compared with it."""
         seeds = range(VALIDATION_SEED, VALIDATION_SEED + self.correlation_episodes)
-        return list(play(learnt.policy.sampled(), [envs.make(self.task)], seeds))
+        with closing(envs.make(self.task)) as env:
+            return list(play(learnt.policy.sampled(), [env], seeds))
 
 
 @dataclass(frozen=True, kw_only=True)

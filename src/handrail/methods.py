@@ -8,6 +8,7 @@ from wherever it stands, and returns the policy. Those that act in the simulator
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -115,9 +116,7 @@ class Method(ABC):
         self.spec()
 
     def spec(self) -> Spec:
-        env = envs.make(self.task)
-        env.close()
-        return env.spec_
+        return envs.spec(self.task)
 
     def limit(self) -> float:
         """The cost limit that is in force."""
@@ -210,9 +209,8 @@ class InUnits(Method):
 
     def unit(self, demonstrations: Episodes | None) -> float:
         """The reward unit that is in force."""
-        env = envs.make(self.task)
-        env.close()
-        known = self.reward_unit or env.task.reward_unit
+        with closing(envs.make(self.task)) as env:
+            known = self.reward_unit or env.task.reward_unit
         if known is None and demonstrations is not None:
             known = float(np.mean(np.abs(np.concatenate([e.rewards for e in demonstrations]))))
         return known or 1.0

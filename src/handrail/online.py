@@ -167,9 +167,11 @@ class Online:
         self.run, self.learner, self.settings = run, learner, settings
         self.behaviour, self.controller, self.seed = behaviour, controller, seed
         self._unit = np.float32(reward_unit)
-        self._envs = [make_env() for _ in range(settings.environments)]
+        judged = min(5, settings.evaluate_episodes)
+        self._envs = [make_env() for _ in range(settings.environments + judged)]
         self.spec = self._envs[0].spec_
-        self._rollout = Rollout(self._envs, lambda number: episode_seed(seed, number))
+        acting, judging = self._envs[judged:], self._envs[:judged]
+        self._rollout = Rollout(acting, lambda number: episode_seed(seed, number))
         self._replay = Replay(min(settings.buffer, settings.steps + self.spec.horizon), self.spec)
         self._share, self._pretrain, self._pretrained = demonstration_share, pretrain, 0
         self._demonstrations = (
@@ -180,13 +182,7 @@ class Online:
         self._update = block(learner)
         self.state = learner.init(jax.random.key(seed), self.spec)
         self._actor = np.asarray(pack(learner.actor(self.state)))
-        self._judge = Judge(
-            settings,
-            controller,
-            [make_env() for _ in range(min(5, settings.evaluate_episodes))],
-            self._actor,
-            unit=float(self._unit),
-        )
+        self._judge = Judge(settings, controller, judging, self._actor, unit=float(self._unit))
         self._normaliser = normaliser or Normaliser.none(self.spec.observation_size)
         self._normalised = normaliser is not None or not settings.normalise
         self._rollout.carry = behaviour.policy(self.student(), 0).initial(settings.environments)
@@ -276,11 +272,19 @@ class Online:
     # ---- the run -------------------------------------------------------------------------------
 
     def train(self, watcher: Watcher) -> None:
-        """From the run's last checkpoint, if it has one, to ``settings.steps``.
+        """From the run's last checkpoint, if it has one, to ``settings.steps``; the simulators are
+        closed then, whatever happens.
 
         Raises:
             Stopped: the watcher asked for it; a checkpoint was written.
         """
+        try:
+            self._train(watcher)
+        finally:
+            for env in self._envs:
+                env.close()
+
+    def _train(self, watcher: Watcher) -> None:
         s = self.settings
         self._restore()
         if self._pretrained < self._pretrain:

@@ -60,10 +60,8 @@ class Guided(OnlineMethod):
         horizon = self.guidance.horizon
         if horizon is None:
             seeds = range(VALIDATION_SEED, VALIDATION_SEED + 5)
-            simulators = [envs.make(self.task) for _ in seeds]
-            lengths = [len(episode) for episode in play(guide, simulators, seeds)]
-            for simulator in simulators:
-                simulator.close()
+            with envs.several(self.task, len(seeds)) as simulators:
+                lengths = [len(episode) for episode in play(guide, simulators, seeds)]
             horizon = round(float(np.mean(lengths)))
         return Guidance.of(guide, self.guidance, horizon=horizon, steps=self.online.steps)
 

@@ -45,7 +45,7 @@ def check(path: Positional[Path], task: str | None = None, json: bool = False) -
         task: check sizes and action bounds against this task as well.
         json: one JSON object instead of text.
     """
-    spec = envs.make(task).spec_ if task else None
+    spec = envs.spec(task) if task else None
     found = sources.inspect(path, spec)
     if json:
         print(json_.dumps(found))
@@ -87,7 +87,7 @@ def convert(
     """
     episodes = sources.read(path)
     named = task or (episodes.task if format == "minari" else None)  # others keep no box
-    spec = envs.make(named).spec_ if named else None
+    spec = envs.spec(named) if named else None
     if spec is not None:
         episodes = Episodes(tuple(episodes.require(spec)), spec.task)
     sources.write(episodes, out, format, spec)

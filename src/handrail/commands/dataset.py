@@ -49,8 +49,7 @@ def dataset(
         keep: copy the policies that play to this directory, which must not exist.
         json: one JSON object on standard output instead of text.
     """
-    env = envs.make(task)
-    env.close()
+    spec = envs.spec(task)
     if out.suffix == ".png":
         raise HandrailError(f"{out}: the set's picture is drawn there; name a .hdf5 file")
     files = [] if out.is_dir() else [out, out.with_suffix(".png")]
@@ -65,17 +64,17 @@ def dataset(
         for number, player in enumerate(players):
             shutil.copytree(player, keep / f"{number:02}")
     file = out / datasets.file_name(task, played) if out.is_dir() else out
-    sources.write(played, file, "dsrl", env.spec_)
+    sources.write(played, file, "dsrl", spec)
     figure = file.with_suffix(".png")
     returns, costs = (np.array([getattr(e, name) for e in played]) for name in ("return_", "cost"))
-    data_set(returns, costs, figure, limit=env.spec_.cost_limit)
-    kept = float(np.mean(within(costs, env.spec_.cost_limit)))
+    data_set(returns, costs, figure, limit=spec.cost_limit)
+    kept = float(np.mean(within(costs, spec.cost_limit)))
     found = {"file": str(file), "figure": str(figure), "task": task, "policies": len(players)}
-    found |= {**summary(played), "cost_limit": env.spec_.cost_limit, "within_limit": kept}
+    found |= {**summary(played), "cost_limit": spec.cost_limit, "within_limit": kept}
     text = (
         f"{file}: {len(played)} episodes of {len(players)} policies, {played.steps:,} steps\n"
         f"return {returns.min():.1f} to {returns.max():.1f}, cost {costs.min():.0f} to "
-        f"{costs.max():.0f}, {kept:.0%} within the limit of {env.spec_.cost_limit:g}; drawn in "
+        f"{costs.max():.0f}, {kept:.0%} within the limit of {spec.cost_limit:g}; drawn in "
         f"{figure}"
     )
     show(found, text, as_json=json)

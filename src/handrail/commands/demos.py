@@ -43,8 +43,7 @@ def demos(
         format: dsrl is one HDF5 file, minari a directory.
         json: one JSON object on standard output instead of text.
     """
-    env = envs.make(task)
-    env.close()
+    spec = envs.spec(task)
     sources.require_new(out)
     path = policy or demonstrations.expert_path(task, level)
     with Console().interruptible() as console:
@@ -56,7 +55,7 @@ def demos(
             deterministic=deterministic,
             watcher=console,
         )
-    sources.write(played, out, format, env.spec_)
+    sources.write(played, out, format, spec)
     told = {"file": str(out), "format": format, "task": task, **summary(played)}
     show(told, f"{out}: {sentence(told)}", as_json=json)
 

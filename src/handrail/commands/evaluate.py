@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from tyro.conf import Positional
@@ -75,8 +76,7 @@ def evaluate_(
             raise HandrailError("--video and --paths take a run or a policy, which can be played")
         found = _demonstrations(sources.read(path), episodes, cost_limit, task)
     else:
-        other = envs.make(task) if task else None
-        policy, spec = load_policy(path, other.spec_ if other else None)
+        policy, spec = load_policy(path, envs.spec(task) if task else None)
         shown = _Shown(task or spec.task, video, paths)
         label, console = path.name, Console()
         if run is not None:
@@ -124,8 +124,9 @@ class _Shown:
         if self.paths is not None:
             from handrail.envs.native.paths import draw, follow
 
-            env, first = envs.make(self.task), played[:6]
-            ways = [follow(episode, env) for episode in first]
+            first = played[:6]
+            with closing(envs.make(self.task)) as env:
+                ways = [follow(episode, env) for episode in first]
             try:
                 draw(ways, [f"episode {e.seed}" for e in first]).savefig(self.paths, dpi=150)
             except OSError as error:
@@ -144,7 +145,7 @@ def _demonstrations(
         raise HandrailError(f"{episodes} episodes of {len(played)}: ask for 1 to {len(played)}")
     if asked or cost_limit is None:
         assert task is not None
-        spec = envs.make(task).spec_
+        spec = envs.spec(task)
         played.require(spec)
         cost_limit = spec.cost_limit if cost_limit is None else cost_limit
     return report(

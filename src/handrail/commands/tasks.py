@@ -25,12 +25,8 @@ def tasks(json: bool = False) -> None:
     rows, missing = [], ""
     for task in envs.tasks():
         try:
-            env = envs.make(task.name)
-            sizes: tuple[int | None, int | None] = (
-                env.spec_.observation_size,
-                env.spec_.action_size,
-            )
-            env.close()
+            spec = envs.spec(task.name)
+            sizes: tuple[int | None, int | None] = (spec.observation_size, spec.action_size)
         except HandrailError as error:  # its suite is not installed
             missing, sizes = str(error), (None, None)
         rows.append((task, *sizes))

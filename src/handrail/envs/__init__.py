@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 
 from handrail.envs import bullet, gym, native
 from handrail.envs.cmdp import CMDP, Task
 from handrail.errors import HandrailError
+from handrail.types import Spec
 
 SUITES = {"native": native, "bullet": bullet, "gym": gym}
 
-__all__ = ["CMDP", "SUITES", "Task", "cost_limit", "make", "tasks"]
+__all__ = ["CMDP", "SUITES", "Task", "cost_limit", "make", "several", "spec", "tasks"]
 
 
 def tasks() -> list[Task]:
@@ -39,3 +42,20 @@ def make(name: str, pictures: bool = False) -> CMDP:
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise HandrailError(f"unknown task {name!r}; {hint}`handrail tasks` lists them")
     return suite.make(name, pictures)
+
+
+def spec(name: str) -> Spec:
+    """Of the task, as its simulator has it.
+
+    Raises:
+        HandrailError: as of :func:`make`.
+    """
+    with closing(make(name)) as env:
+        return env.spec_
+
+
+@contextmanager
+def several(name: str, count: int) -> Iterator[list[CMDP]]:
+    """So many simulators of the task, closed at the end."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(closing(make(name))) for _ in range(count)]
