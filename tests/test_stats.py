@@ -6,6 +6,7 @@ import scipy.stats
 
 from handrail.stats import (
     bootstrap,
+    evenly,
     iqm,
     probability_of_improvement,
     stratified_bootstrap,
@@ -22,6 +23,18 @@ def test_iqm_is_the_mean_of_the_middle_half(n):
 def test_iqm_by_hand():
     assert iqm([1000, 3, 1, 2, -50, 4, 5, 6]) == (2 + 3 + 4 + 5) / 4
     np.testing.assert_array_equal(iqm([[0, 1], [2, 3], [4, 5], [90, 91]], axis=0), [3, 4])
+
+
+def test_tasks_of_more_seeds_weigh_no_more():
+    scores = [[0.0, 2.0, 4.0, 6.0, 8.0, 10.0], [100.0, 200.0]]
+    flat = np.concatenate(scores)
+    even = evenly(np.mean, [6, 2])
+    assert even(flat) == np.mean([5.0, 150.0])
+    assert evenly(iqm, [6, 2])(flat) == iqm([*scores[0], *[100.0] * 3, *[200.0] * 3])
+    rows = np.stack([flat, flat + 1])
+    np.testing.assert_allclose(even(rows, axis=-1), [77.5, 78.5])
+    # Of equally many seeds it is the statistic itself.
+    assert evenly(iqm, [4, 4])(flat) == iqm(flat)
 
 
 def test_bootstrap_is_the_resampling_that_it_says():

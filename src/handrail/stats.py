@@ -8,6 +8,7 @@ the value itself, which says that nothing is known of its spread).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,6 +28,22 @@ def iqm(x: ArrayLike, axis: int = -1) -> Any:
     ordered = np.sort(np.moveaxis(np.asarray(x, np.float64), axis, -1), axis=-1)
     n = ordered.shape[-1]
     return ordered[..., n // 4 : n - n // 4].mean(axis=-1)
+
+
+def evenly(statistic: Statistic, sizes: Sequence[int]) -> Statistic:
+    """The statistic of values task by task, in which every task weighs the same, however many seeds
+    it has: each value counts as often as makes the tasks equally long.
+
+    Args:
+        sizes: how many values of each task stand in a row, in their order.
+    """
+    common = math.lcm(*sizes)
+    times = np.repeat([common // size for size in sizes], sizes)
+
+    def even(x: ArrayLike, axis: int = -1) -> Any:
+        return statistic(np.repeat(x, times, axis=axis), axis=axis)
+
+    return even
 
 
 def bootstrap(

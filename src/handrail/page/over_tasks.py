@@ -9,7 +9,7 @@ import numpy as np
 
 from handrail.page.sources import Sources
 from handrail.page.words import listed, number, paragraphs, table
-from handrail.stats import iqm, probability_of_improvement, stratified_bootstrap
+from handrail.stats import evenly, iqm, probability_of_improvement, stratified_bootstrap
 
 _HEADS = ("method", "score", "cost / limit", "tasks within the limit")
 
@@ -37,7 +37,8 @@ def over_tasks(sources: Sources) -> str:
         f"Returns are scaled so that {scale.told}; "
         f"the return between the two: {units}. The score is the interquartile mean over tasks and "
         "seeds, the cost the plain mean of cost / limit (an interquartile mean would drop the "
-        f"worst quarter, which a limit is about). The last columns: how likely a run of {own} "
+        "worst quarter, which a limit is about); in both each task weighs the same, however many "
+        f"seeds it has. The last columns: how likely a run of {own} "
         "earns more, or costs less, than a run of the method on the same task; 50% is even. In "
         "brackets 95% intervals, from seeds drawn anew within each task (Agarwal et al., arXiv "
         "2108.13264); they are too narrow where seeds are few, and none is given where a cell "
@@ -94,7 +95,8 @@ def _over_limits(sources: Sources, tasks: Sequence[str], method: str) -> list[np
     return [sources.costs(task, method) / (sources.limit(task, method) or np.nan) for task in tasks]
 
 
-def _over_seeds(tasks: Sequence[np.ndarray], statistic: Callable) -> str:
+def _over_seeds(tasks: Sequence[np.ndarray], plain: Callable) -> str:
+    statistic = evenly(plain, [len(task) for task in tasks])
     found = number(float(statistic(np.concatenate(tasks))), 2)
     if min(map(len, tasks)) < 2:
         return f"{found} (1 seed)"
