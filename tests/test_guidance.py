@@ -12,7 +12,7 @@ import pytest
 import toy
 
 from handrail import envs
-from handrail.behaviour import Ended
+from handrail.behaviour import Alone, Ended
 from handrail.data.episodes import Episode
 from handrail.errors import HandrailError
 from handrail.guidance import (
@@ -215,6 +215,9 @@ class Turns:
     def __post_init__(self):
         self.left = list(self.prefixes)
 
+    def init(self):
+        return {}
+
     def prefix(self, state, steps, uniform):
         return np.array(self.prefixes[: len(uniform)])
 
@@ -229,11 +232,10 @@ def played(schedule, *, task=toy.TOY, rows=1, steps=40, run_steps=0):
     """The episodes that ended, by number, and what guide and student saw, and the last carry."""
     guide, student = Recorder(GUIDE), Recorder(STUDENT)
     rollout = Rollout([envs.make(task) for _ in range(rows)], lambda number: number)
-    state = schedule.init() if hasattr(schedule, "init") else {}
-    policy = guided(guide, student, schedule, state, run_steps)
+    policy = guided(guide, student, schedule, schedule.init(), run_steps)
     ended: dict[int, Episode] = {}
     for _ in range(steps):
-        ended.update(rollout.advance(policy))
+        ended.update((over.number, over.episode) for over in rollout.advance(policy))
     return ended, guide, student, rollout.carry
 
 
@@ -295,6 +297,24 @@ def test_the_mixture_in_a_batch_is_the_mixture_alone():
 
 
 # -- the behaviour -------------------------------------------------------------------------------
+
+
+COIN = BernoulliDecay(20, 1000, GuidanceSettings(probability=0.5, share=1.0, decay=0.0))
+
+
+@pytest.mark.parametrize("schedule", [Turns([0, 3, 50]), COIN], ids=["prefix", "coin"])
+def test_the_students_part_of_an_episode_is_of_its_own_steps(schedule):
+    guidance = Guidance(Recorder(GUIDE), schedule)
+    rollout = Rollout([envs.make(toy.ENDS) for _ in range(3)], lambda number: number)
+    parts = set()
+    policy = guidance.policy(Recorder(STUDENT), 0)  # type: ignore[arg-type]
+    for _ in range(60):
+        for over in rollout.advance(policy):
+            part = guidance.part(rollout.carry, over.row)
+            assert part == pytest.approx(actors(over.episode).count("S") / len(over.episode))
+            parts.add(part)
+    assert len(parts) > 2
+    assert Alone(0, 1).part(None, 0) == 1
 
 
 def test_the_share_is_of_the_steps_since_it_was_last_asked_for():

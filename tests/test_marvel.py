@@ -20,7 +20,7 @@ from handrail.data.replay import Replay
 from handrail.data.windows import Normaliser
 from handrail.errors import HandrailError
 from handrail.fine_tuning import ByEither, FromOffline
-from handrail.guidance import GuidanceSettings
+from handrail.guidance import Guidance, GuidanceSettings
 from handrail.handover import Learnt
 from handrail.jobs import start
 from handrail.judge import VALIDATION_SEED
@@ -207,13 +207,24 @@ def begun(data, offline, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("cls", "steps"),
-    [(WarmStart, 0), (WSRL, LOOP.start), (JSRL, 0.3 * LOOP.steps), (Handrail, 0.3 * LOOP.steps)],
+    [(WarmStart, 0), (WSRL, LOOP.start), (JSRL, 0), (Handrail, 0)],
 )
 def test_a_multiplier_is_in_full_force_once_the_student_answers_to_it(cls, steps, begun):
-    """What episodes cost that another policy acted in, or before anything is learnt, says little
-    of the student's multiplier."""
+    """What episodes cost before anything is learnt says little of the student's multiplier; what
+    they cost while a guide acts is counted by the student's part of them."""
     _, online = begun(cls, multiplier="pid")
     assert online.controller.fade_in == steps
+    assert isinstance(online.behaviour, Guidance) == (cls in (JSRL, Handrail))
+
+
+def test_a_guides_cost_moves_no_multiplier(data, offline, tmp_path):
+    """Who acts alone for the whole run is far from the limit, and the student's lambda stays."""
+    guidance = GuidanceSettings(share=1.0, stages=1, horizon=1000)
+    method = made(Handrail, data, offline=str(offline), cost_limit=50.0, guidance=guidance)
+    table = read_metrics(through(replace(method, cost_weight=0.7), tmp_path / "run"))
+    assert table["train/cost"].max() < 25
+    assert set(table["guide/share"]) == {1.0}
+    assert set(table["cost_weight"]) == {0.7}
 
 
 @pytest.mark.parametrize(

@@ -16,21 +16,22 @@ from handrail.pid import PID, PIDSettings, adaptive, controller
 COSTS = [0, 2, 9, 40, 1000, 7, 5, 0, 0, 0, 3, 12, 0, 0, 0, 0, 0, 0, 0, 6, 8, 30, 30, 30, 30, 30, 4]
 
 
-def states(control: Controller, costs, steps: int = 100) -> list[dict[str, Any]]:
+def states(control: Controller, costs, steps: int = 100, parts=None) -> list[dict[str, Any]]:
     """After each episode, ``steps`` apart; the state passes through JSON, as in a checkpoint."""
     state, seen = control.init(), []
     for number, cost in enumerate(costs):
-        new = control.update(state, 0.0, float(cost), (number + 1) * steps)
+        part = 1.0 if parts is None else float(parts[number])
+        new = control.update(state, 0.0, float(cost), (number + 1) * steps, part)
         state = json.loads(json.dumps(new))
         assert state == new
         seen.append(state)
     return seen
 
 
-def plain(costs, limit, weight, s: PIDSettings, fade_in, gains=None) -> np.ndarray:
+def plain(costs, limit, weight, s: PIDSettings, fade_in, gains=None, parts=1.0) -> np.ndarray:
     """Weight and integral after each episode: whole series at once, where an equation allows it."""
     n = len(costs)
-    e = np.minimum((np.array(costs) - limit) / max(limit, 1), s.most)
+    e = parts * np.minimum((np.array(costs) - limit) / max(limit, 1), s.most)
     share = np.minimum(1, 100 * np.arange(1, n + 1) / fade_in) if fade_in else np.ones(n)
     powers = s.smoothing ** np.subtract.outer(np.arange(n), np.arange(n))
     smooth = np.tril(powers * (1 - s.smoothing)) @ e
@@ -61,6 +62,20 @@ def test_the_update_is_stookes(limit, fade_in):
         assert (found[:, 1] == 0).any()
         assert (found[:, 0] == 0).any()
     assert len(seen[-1]["errors"]) == SETTINGS.delay
+
+
+def test_an_episode_counts_by_the_part_that_the_student_acted_in():
+    parts = np.random.default_rng(0).uniform(size=len(COSTS)) * (np.arange(len(COSTS)) % 3 > 0)
+    assert (parts == 0).any()
+    seen = states(PID(6.0, 1.5, 900.0, SETTINGS), COSTS, parts=parts)
+    found = np.array([(state["weight"], state["integral"]) for state in seen])
+    expected = plain(COSTS, 6.0, 1.5, SETTINGS, 900.0, parts=parts)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+    # What a guide alone costs says nothing.
+    for name in KINDS:
+        for costs in ([0.0] * 50, [1000.0] * 50):
+            left = states(made(name, 6.0, weight=1.5), costs, parts=[0.0] * 50)[-1]
+            assert (left["weight"], left["integral"]) == (1.5, 1.5)
 
 
 @pytest.mark.parametrize("limit", [0.5, 6.0])
@@ -156,18 +171,20 @@ def test_one_set_of_gains_settles_on_every_limit(task, limit, name):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_it_winds_up_less_over_a_guides_cost_than_without_the_fading(name):
+def test_it_winds_up_less_over_a_guides_cost_where_it_is_told_whose_it_is(name):
     task = {"falls": 3.0, "lag": 25.0, "deaf": 75, "noise": 0.0}
-    fading, at_once = made(name, 5.0, fade_in=75 * 400.0), made(name, 5.0)
+    control = made(name, 5.0)
     # A guide that costs six times the limit; its student needs little.
     careless = {**task, "guide": 30.0, "unweighted": 8.0}
-    wanted, (w, costs) = 3 * np.log(8 / 5), respond(fading, **careless)
-    assert w[75] - wanted < 0.75 * (respond(at_once, **careless)[0][75] - wanted)
+    wanted, (w, costs) = 3 * np.log(8 / 5), respond(control, **careless)
+    untold, _ = respond(control, **careless, told=False)
+    assert w[75] - wanted < 0.75 * (untold[75] - wanted)
     assert abs(costs[400:] / 5 - 1).max() < 0.1
     # A guide that costs nothing; its student needs much.
     careful = {**task, "guide": 0.0, "unweighted": 30.0}
-    w, costs = respond(fading, **careful)
-    assert w[:75].min() > 0.75 * 3 > respond(at_once, **careful)[0][:75].min()
+    w, costs = respond(control, **careful)
+    untold, _ = respond(control, **careful, told=False)
+    assert w[:75].min() > 0.75 * 3 > untold[:75].min()
     assert abs(costs[350:] / 5 - 1).max() < 0.1
 
 

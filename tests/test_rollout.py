@@ -130,8 +130,9 @@ def test_numbers_are_given_in_the_order_of_finishing():
     rollout = Rollout(simulators(2), lambda number: number if number < 6 else None)
     ended, running = [], [0, 1]
     while not rollout.done:
-        for number, episode in rollout.advance(toy.Steady()):
+        for number, episode, row in rollout.advance(toy.Steady()):
             assert episode.seed == number
+            assert running[row] == number
             running[running.index(number)] = max(*running, *ended, 1) + 1
             ended.append(number)
     assert sorted(ended) == list(range(6))
@@ -154,9 +155,9 @@ def test_a_restored_rollout_goes_on_exactly(policy, moment):
     resumed.restore(state)
     for _ in range(40):
         left, right = whole.advance(policy), resumed.advance(policy)
-        assert [number for number, _ in left] == [number for number, _ in right]
-        for (_, a), (_, b) in zip(left, right, strict=True):
-            assert_same(a, b)
+        assert [(a.number, a.row) for a in left] == [(b.number, b.row) for b in right]
+        for a, b in zip(left, right, strict=True):
+            assert_same(a.episode, b.episode)
     left, right = (jax.tree.leaves(rollout.state()) for rollout in (whole, resumed))
     for a, b in zip(left, right, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -124,7 +124,6 @@ class JSRL(Guided, ByEither, KeepsData):
             self.learner(None),
             self.guided_by(learnt.policy),
             demonstration_share=self.demonstration_share,
-            fade_in=self.guided_steps,
         )
 
 

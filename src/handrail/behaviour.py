@@ -31,6 +31,11 @@ class Behaviour(Protocol):
         """Training episodes that ended together, after ``steps`` of the run. None is seen twice."""
         ...
 
+    def part(self, carry: Any, row: int) -> float:
+        """Of the row's episode so far, the part of its steps that the student acted in, 0 to 1.
+        ``carry`` is the policy's, after the last of them."""
+        ...
+
     def metrics(self, steps: int, carry: Any) -> Metrics:
         """``carry`` is the policy's, after the block that ended at ``steps``."""
         ...
@@ -49,6 +54,10 @@ class Alone:
 
     def observe(self, ended: Sequence[Ended], steps: int) -> None:
         pass
+
+    def part(self, carry: Any, row: int) -> float:
+        """All: over the warm-up the control of a weight fades in, by the run's steps."""
+        return 1.0
 
     def metrics(self, steps: int, carry: Any) -> Metrics:
         return {}

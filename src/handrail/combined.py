@@ -97,5 +97,4 @@ class Handrail(Guided, PreAligned):
             sac_lagrangian.learner(self.sac, aligned.networks, leash=leash),
             self.guided_by(guide),
             demonstration_share=self.demonstration_share,
-            fade_in=self.guided_steps,
         )

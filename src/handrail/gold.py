@@ -139,7 +139,7 @@ class GOLD(Guided, ShapedOnline, FromDemonstrations):
             self.online,
             make_env=lambda: envs.make(self.task),
             behaviour=self.guided_by(guide),
-            controller=self.controller(limit=self.limit(), fade_in=self.guided_steps)
+            controller=self.controller(limit=self.limit())
             if self.backbone == "iql"
             else Unshaped(self.limit()),
             seed=self.seed,

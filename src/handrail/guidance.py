@@ -205,7 +205,8 @@ class GuidedCarry(NamedTuple):
     student: Any
     t: np.ndarray  # (B,) steps into the episode
     prefix: np.ndarray  # (B,)
-    guided: np.ndarray  # (B,) steps so far in which the guide acted, over all episodes
+    acted: np.ndarray  # (B,) steps of the episode in which the guide acted
+    guided: np.ndarray  # (B,) the same over all episodes
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,7 @@ class guided:
 
     def initial(self, batch: int) -> GuidedCarry:
         t = np.zeros(batch, int)
-        return GuidedCarry(self.guide.initial(batch), self.student.initial(batch), t, t, t)
+        return GuidedCarry(self.guide.initial(batch), self.student.initial(batch), t, t, t, t)
 
     def act(self, carry: GuidedCarry, step: Step, draws: Draws) -> tuple[np.ndarray, GuidedCarry]:
         t = np.where(step.first, 0, carry.t)
@@ -233,7 +234,8 @@ class guided:
             theirs, guide = self.guide.act(carry.guide, step, draws)
             acts = self.schedule.acts(t, prefix, self.steps, draws.uniform)
             action = np.where(acts[:, None], theirs, action)
-        return action, GuidedCarry(guide, student, t + 1, prefix, carry.guided + acts)
+        acted = np.where(step.first, 0, carry.acted) + acts
+        return action, GuidedCarry(guide, student, t + 1, prefix, acted, carry.guided + acts)
 
 
 class Guidance:
@@ -254,6 +256,9 @@ class Guidance:
     def observe(self, ended: Sequence[Ended], steps: int) -> None:
         schedule = self._schedule.observe(self.state["schedule"], ended, steps)
         self.state = {**self.state, "schedule": schedule}
+
+    def part(self, carry: GuidedCarry, row: int) -> float:
+        return 1 - float(carry.acted[row] / carry.t[row])
 
     def metrics(self, steps: int, carry: GuidedCarry) -> Metrics:
         """The part of the steps since the last call in which the guide acted."""

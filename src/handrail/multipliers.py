@@ -1,9 +1,9 @@
 """What decides the weight w of the shaped reward r - w·c while a run goes on.
 
 A controller is a frozen settings object with two pure functions: ``init() -> state`` and
-``update(state, episode_return, episode_cost, steps) -> state``, called once a finished episode.
-Its state is a dict of JSON values whose ``"weight"`` is the one in force. Those that bring the
-cost to a limit by feedback are in ``handrail.pid``.
+``update(state, episode_return, episode_cost, steps, part) -> state``, called once a finished
+episode. Its state is a dict of JSON values whose ``"weight"`` is the one in force. Those that bring
+the cost to a limit by feedback are in ``handrail.pid``.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ class Controller(Protocol):
 
     def init(self) -> State: ...
 
-    def update(self, state: State, episode_return: float, episode_cost: float, steps: int) -> State:
-        """``steps`` counts environment steps since the run began."""
+    def update(
+        self, state: State, episode_return: float, episode_cost: float, steps: int, part: float = 1
+    ) -> State:
+        """``steps`` counts environment steps since the run began; ``part`` of the episode's steps,
+        0 to 1, the student acted in."""
         ...
 
 
@@ -48,7 +51,9 @@ class Fixed:
     def init(self) -> State:
         return {"weight": self.weight}
 
-    def update(self, state: State, episode_return: float, episode_cost: float, steps: int) -> State:
+    def update(
+        self, state: State, episode_return: float, episode_cost: float, steps: int, part: float = 1
+    ) -> State:
         return state
 
 
@@ -65,7 +70,9 @@ class Unshaped:
     def init(self) -> State:
         return {"weight": 0.0}
 
-    def update(self, state: State, episode_return: float, episode_cost: float, steps: int) -> State:
+    def update(
+        self, state: State, episode_return: float, episode_cost: float, steps: int, part: float = 1
+    ) -> State:
         return state
 
 
@@ -112,7 +119,9 @@ class Ramp:
     def init(self) -> State:
         return {"weight": 0.0, "started": None, "full": False, "returns": [], "costs": []}
 
-    def update(self, state: State, episode_return: float, episode_cost: float, steps: int) -> State:
+    def update(
+        self, state: State, episode_return: float, episode_cost: float, steps: int, part: float = 1
+    ) -> State:
         returns = [*state["returns"], episode_return][-self.window :]
         costs = [*state["costs"], episode_cost][-self.window :]
         started, full, weight = state["started"], state["full"], state["weight"]

@@ -252,9 +252,12 @@ class Online:
             ended = self._rollout.advance(policy)
             self.steps += self.settings.environments
             if ended:
-                self.behaviour.observe([self._finish(e) for _, e in ended], self.steps)
+                carry = self._rollout.carry
+                parts = [self.behaviour.part(carry, over.row) for over in ended]
+                seen = [self._finish(over.episode, p) for over, p in zip(ended, parts, strict=True)]
+                self.behaviour.observe(seen, self.steps)
 
-    def _finish(self, episode: Episode) -> Ended:
+    def _finish(self, episode: Episode, part: float) -> Ended:
         self.run.add_episode(self.episodes, episode)
         self._replay.add_episode(episode)
         self._recent.append(episode)
@@ -264,7 +267,7 @@ class Online:
         weight = self.controller.init()["weight"]
         shaped = episode.return_ / float(self._unit) - weight * episode.cost
         self._weights = self.controller.update(
-            self._weights, episode.return_, episode.cost, self.steps
+            self._weights, episode.return_, episode.cost, self.steps, part
         )
         begun = self.steps - len(episode) * self.settings.environments
         return Ended(begun - begun % self.settings.block, shaped)

@@ -65,11 +65,6 @@ class Guided(OnlineMethod):
             horizon = round(float(np.mean(lengths)))
         return Guidance.of(guide, self.guidance, horizon=horizon, steps=self.online.steps)
 
-    @property
-    def guided_steps(self) -> float:
-        """Steps in which the guide acts at all; the control of a weight fades in over them."""
-        return self.guidance.share * self.online.steps
-
 
 @dataclass(frozen=True, kw_only=True)
 class WarmedUp(OnlineMethod):

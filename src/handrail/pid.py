@@ -53,7 +53,8 @@ class PIDSettings:
 class PID:
     """Responsive safety by PID Lagrangian methods (Stooke et al. 2020, arXiv 2007.03964, Alg. 2).
 
-    With the error e = (cost - limit) / max(limit, 1), at most ``most``, after each episode:
+    With the error e = p (cost - limit) / max(limit, 1), at most p ``most``, after each episode; p
+    is the part of its steps that the student acted in, as a guide's cost says little of w:
 
         I <- min(max(0, I + a Ki e), largest)        integral; it begins at ``weight``
         E <- smoothing E + (1 - smoothing) e         smoothed error; it begins at 0
@@ -100,9 +101,11 @@ class PID:
     def init(self) -> State:
         return {"weight": self.weight, "integral": self.weight, "errors": []}
 
-    def update(self, state: State, episode_return: float, episode_cost: float, steps: int) -> State:
+    def update(
+        self, state: State, episode_return: float, episode_cost: float, steps: int, part: float = 1
+    ) -> State:
         s = self.settings
-        error = min((episode_cost - self.cost_limit) / max(self.cost_limit, 1.0), s.most)
+        error = part * min((episode_cost - self.cost_limit) / max(self.cost_limit, 1.0), s.most)
         share = min(1.0, steps / self.fade_in) if self.fade_in else 1.0
         integral = min(max(0.0, state["integral"] + share * s.ki * error), s.largest)
         errors = state["errors"]
@@ -150,10 +153,12 @@ class adaptive:
     def init(self) -> State:
         return {**self.pid.init(), "factors": [1.0, 1.0, 1.0]}  # K/K0 of Kp, Ki, Kd
 
-    def update(self, state: State, episode_return: float, episode_cost: float, steps: int) -> State:
+    def update(
+        self, state: State, episode_return: float, episode_cost: float, steps: int, part: float = 1
+    ) -> State:
         s, (p, i, d) = self.pid.settings, state["factors"]
         pid = replace(self.pid, settings=replace(s, kp=p * s.kp, ki=i * s.ki, kd=d * s.kd))
-        new = pid.update(state, episode_return, episode_cost, steps)
+        new = pid.update(state, episode_return, episode_cost, steps, part)
         errors = new["errors"]
         mean = sum(errors) / len(errors)
         deviation = (sum((e - mean) ** 2 for e in errors) / len(errors)) ** 0.5

@@ -7,7 +7,7 @@ of them at once. An episode's start and randomness come from its own seed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -59,6 +59,15 @@ class _Slot:
             terminated,
             self.seed,
         )
+
+
+class Over(NamedTuple):
+    """An episode that has ended."""
+
+    number: int
+    episode: Episode
+    row: int
+    """In which it was played."""
 
 
 class Rollout:
@@ -114,18 +123,18 @@ class Rollout:
         drawn = [(np.zeros(size), 0.0) if s.idle else s.draw(size) for s in self._slots]
         return Draws(*(np.asarray(x, np.float32) for x in zip(*drawn, strict=True)))
 
-    def advance(self, policy: Policy) -> list[tuple[int, Episode]]:
-        """One step of every row; the episodes that ended with it, with their numbers."""
+    def advance(self, policy: Policy) -> list[Over]:
+        """One step of every row; the episodes that ended with it."""
         if self.carry is None:
             self.carry = policy.initial(len(self._slots))
         actions, self.carry = policy.act(self.carry, self._step(), self._draws())
         ended = []
-        for slot, action in zip(self._slots, actions, strict=True):
+        for row, (slot, action) in enumerate(zip(self._slots, actions, strict=True)):
             if slot.idle:
                 continue
             terminated, truncated = slot.step(np.clip(action, -1, 1).astype(np.float32))
             if terminated or truncated:
-                ended.append((slot.number, slot.episode(terminated)))
+                ended.append(Over(slot.number, slot.episode(terminated), row))
                 self._begin(slot)
         return ended
 
@@ -178,7 +187,7 @@ def play(policy: Policy, envs: Sequence[CMDP], seeds: Sequence[int]) -> Iterator
     waiting: dict[int, Episode] = {}
     wanted = 0
     while not rollout.done:
-        waiting.update(rollout.advance(policy))
+        waiting.update((over.number, over.episode) for over in rollout.advance(policy))
         while wanted in waiting:
             yield waiting.pop(wanted)
             wanted += 1
