@@ -323,11 +323,13 @@ def test_nothing_is_said_over_tasks_before_gold_has_run(tmp_path):
 
 
 def test_steps_to_reach_the_best_from_scratch(sources):
-    text = steps_to_reach(sources)
+    elsewhere = {(GATHER, "GOLD (DT-CVPO)"): sources.curves[CIRCLE, GOLD]}
+    text = steps_to_reach(replace(sources, curves={**sources.curves, **elsewhere}))
     # CVPO ends at 300, IQL (which was higher before) at 200; CVPO is at 300 after 200 steps.
     row = row_of(text, "Car-Circle")
     assert row[:3] == ["Car-Circle", "CVPO: 300.0 / 7.0", "200"]
     by_method = dict(zip(row_of(text, "task"), row, strict=True))
+    assert by_method["with no step"] == "BC"
     assert by_method[GOLD] == "100 (30.0)"
     assert by_method["GOLD (BC-IQL)"] == "not in 300"
     assert by_method["GOLD (DT-CVPO)"] == "no curve"

@@ -36,7 +36,7 @@ def curves(sources: Sources) -> str:
         levels = {
             m: (float(sources.returns(task, m).mean()), float(sources.costs(task, m).mean()))
             for m in sources.methods
-            if (task, m) in sources.results and not _acts(sources, m)
+            if (task, m) in sources.results and not acts(sources, m)
         }
         plain = sources.paper.plain(task)
         shown.append(step_panels.TaskCurves(plain, sources.limits(task), lines, levels))
@@ -54,7 +54,7 @@ def curves(sources: Sources) -> str:
     )
 
 
-def _acts(sources: Sources, method: str) -> bool:
+def acts(sources: Sources, method: str) -> bool:
     """Whether the method acts in the simulator to learn."""
     return any(run.env_steps for run in sources.runs_of(method))
 
@@ -63,7 +63,7 @@ def _acts(sources: Sources, method: str) -> bool:
 
 
 def training_cost(sources: Sources) -> str:
-    methods = [m for m in sources.methods if _acts(sources, m)]
+    methods = [m for m in sources.methods if acts(sources, m)]
     rows = [
         [sources.paper.label(task), *_spent(sources, task, methods)]
         for task in sources.tasks

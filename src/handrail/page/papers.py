@@ -89,7 +89,10 @@ GOLD = Paper(
     beside=("Handrail",),
     variants=(),
     note="Handrail is this project's own, of no paper. The limits are this project's too, the "
-    "paper names none.",
+    "paper names none. A run of IQL, alone or in GOLD, ends in the student whose validation "
+    "episodes had the most return less w times cost, one of CVPO or Handrail in the student that "
+    "earned most within the limit. From scratch is with as many steps as the others have, far "
+    "fewer than the paper's.",
     published="paper: return / cost",
     caveat="The paper's limits and episodes need not be ours.",
     beginning="a guide",

@@ -5,16 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from handrail.page import step_panels
-from handrail.page.over_steps import curve
+from handrail.page.over_steps import acts, curve
 from handrail.page.sources import Sources
-from handrail.page.words import number, paragraphs, table
+from handrail.page.words import listed, number, paragraphs, table
 
 
 def steps_to_reach(sources: Sources) -> str:
-    guided = [m for m in sources.methods if m.startswith("GOLD") or m in sources.paper.beside]
+    scratched = sources.paper.scratch
+    drawn = {method for _, method in sources.curves}
+    seeded = [m for m in sources.methods if m in drawn and m not in scratched]
+    still = [m for m in sources.methods if sources.runs_of(m) and not acts(sources, m)]
     rows = []
     for task in sources.tasks:
-        known = {m: c for m in sources.paper.scratch if (c := curve(sources, task, m)) is not None}
+        known = {m: c for m in scratched if (c := curve(sources, task, m)) is not None}
         if not known:
             continue
         scratch = max(known, key=lambda m: known[m][1].mean(axis=0)[-1])
@@ -24,7 +27,13 @@ def steps_to_reach(sources: Sources) -> str:
         places, saved = sources.cost_places(task), ""
         to_beat = f"{scratch}: {number(goal, 1)} / {number(cost, places)}"
         row = [sources.paper.label(task), to_beat, f"{own:,.0f}"]
-        for method in guided:
+        at_once = [
+            m
+            for m in still
+            if (task, m) in sources.results and sources.returns(task, m).mean() >= goal
+        ]
+        row.append(listed(at_once) if at_once else "none")
+        for method in seeded:
             found = curve(sources, task, method)
             if found is None:
                 row.append("no curve")
@@ -36,14 +45,20 @@ def steps_to_reach(sources: Sources) -> str:
         rows.append([*row, saved])
     if not rows:
         return ""
-    heads = ["task", "best from scratch: return / cost at its end", "there after", *guided]
+    heads = [
+        "task",
+        "best from scratch: return / cost at its end",
+        "there after",
+        "with no step",
+        *seeded,
+    ]
     return paragraphs(
         "## Steps to reach the best method from scratch",
         "Environment steps at the first evaluation whose mean return over seeds is no less than "
         "what the better of IQL and CVPO from scratch has at its last one; in brackets the mean "
-        "cost there. GOLD and Handrail begin with demonstrations; their steps, and updates on "
-        "them, are not counted.",
-        table([*heads, f"{sources.paper.own} saves"], rows, "ll" + "r" * (len(guided) + 2)),
+        "cost there. The others begin with demonstrations, whose steps, and updates on them, are "
+        "not counted; of those that never act, the ones whose evaluation episodes earn as much.",
+        table([*heads, f"{sources.paper.own} saves"], rows, "llrl" + "r" * (len(seeded) + 1)),
     )
 
 
