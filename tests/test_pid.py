@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,15 @@ def test_the_update_is_stookes(limit, fade_in):
         assert (found[:, 1] == 0).any()
         assert (found[:, 0] == 0).any()
     assert len(seen[-1]["errors"]) == SETTINGS.delay
+
+
+@pytest.mark.parametrize("limit", [0.5, 6.0, 0.0])
+def test_it_may_aim_below_the_limit_that_it_is_judged_by(limit):
+    aiming = replace(SETTINGS, aim=0.75)
+    for kind in (lambda *given: PID(*given), lambda *given: adaptive(PID(*given))):
+        left = states(kind(limit, 1.5, 900.0, aiming), COSTS)
+        assert left == states(kind(0.75 * limit, 1.5, 900.0, SETTINGS), COSTS)
+        assert kind(limit, 1.5, 0.0, aiming).score(3.0, limit) == (1.0, 3.0)
 
 
 def test_an_episode_counts_by_the_part_that_the_student_acted_in():
@@ -136,6 +146,8 @@ def test_a_weight_begins_where_it_is_told_and_is_judged_by_the_limit():
         ({"smoothing": 1.0}, r"pid.smoothing is 1; it must lie in \[0, 1\)"),
         ({"delay": 0}, "pid.delay is 0"),
         ({"most": 0.0}, "pid.most is 0"),
+        ({"aim": 0.0}, "pid.aim is 0; it must be above 0, and 1 at most"),
+        ({"aim": 1.1}, "pid.aim is 1.1"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(wrong, line):

@@ -5,7 +5,7 @@
     3  for h in [H1, ..., 0]: pi_0 acts for h steps, then the student      ``guidance.guided``
     4    half of each batch from D; the critics as in SAC-Lagrangian       ``online.Online``
     5    the student as well, on a leash to D                              ``leash.Leash.loss``
-    6    lambda by an adaptive PID, in full force after the guide's share  ``pid.adaptive``
+    6    lambda by an adaptive PID, of the student's part of an episode    ``pid.adaptive``
     7  the best average of the student's parameters                       ``judge.Judge``
 
 3 is GOLD's (Algorithm 1), 2 and 6 are Marvel's, half a batch of D and layer normalisation are
@@ -28,6 +28,7 @@ from handrail.marvel import PreAligned
 from handrail.networks import ActorCritics
 from handrail.online import OnlineSettings, require_share
 from handrail.online_methods import AVERAGED, Guided
+from handrail.pid import PIDSettings
 from handrail.policies import Student
 from handrail.policy_files import load_guide
 from handrail.progress import Watcher
@@ -57,6 +58,9 @@ class Handrail(Guided, PreAligned):
     leash: float = 0.9
     """Strength >= 0 of what keeps the student near demonstrated actions, in reward units for a
     squared distance of the demonstrations' own spread (``Episodes.spread``)."""
+    # What is held is the cost of training, with noise; the average that it ends in has cost a fifth
+    # more where the cost begins at a line (docs/decisions/0008).
+    pid: PIDSettings = field(default_factory=lambda: PIDSettings(aim=0.8))
     online: OmitArgPrefixes[OnlineSettings] = field(
         default_factory=lambda: replace(AVERAGED, noise=0.3)
     )

@@ -33,6 +33,9 @@ class PIDSettings:
     """Episodes that the growth of the smoothed error is taken over (Marvel's code: 10)."""
     largest: float = 10.0
     """Of the integral: w of a cost that stays above the limit, apart from kp's and kd's parts."""
+    aim: float = 1.0
+    """Part of the limit, above 0 to 1, that training episodes are brought to: less than 1 leaves
+    room for a student that costs more without noise than with it."""
     most: float = 3.0
     """Largest error of one episode, in limits: 3 is a cost of four times the limit. An accident
     of a hundred times the limit is one bad episode, not a hundred."""
@@ -45,6 +48,8 @@ class PIDSettings:
             raise HandrailError(f"pid.smoothing is {self.smoothing:g}; it must lie in [0, 1)")
         if self.delay < 1:
             raise HandrailError(f"pid.delay is {self.delay}; it must be 1 or more")
+        if not 0 < self.aim <= 1:  # nor NaN
+            raise HandrailError(f"pid.aim is {self.aim:g}; it must be above 0, and 1 at most")
         if not self.most > 0:
             raise HandrailError(f"pid.most is {self.most:g}; it must be above 0")
 
@@ -53,8 +58,9 @@ class PIDSettings:
 class PID:
     """Responsive safety by PID Lagrangian methods (Stooke et al. 2020, arXiv 2007.03964, Alg. 2).
 
-    With the error e = p (cost - limit) / max(limit, 1), at most p ``most``, after each episode; p
-    is the part of its steps that the student acted in, as a guide's cost says little of w:
+    With the error e = p (cost - d) / max(d, 1), at most p ``most``, after each episode; d is the
+    limit, or the part of it that is the ``aim``, and p the part of the episode's steps that the
+    student acted in, as a guide's cost says little of w:
 
         I <- min(max(0, I + a Ki e), largest)        integral; it begins at ``weight``
         E <- smoothing E + (1 - smoothing) e         smoothed error; it begins at 0
@@ -95,6 +101,11 @@ class PID:
                 f"{self.settings.largest:g}; lower the one or raise the other"
             )
 
+    @property
+    def target(self) -> float:
+        """d, in units of an episode's cost."""
+        return self.settings.aim * self.cost_limit
+
     def score(self, return_: float, cost: float) -> tuple[float, ...]:
         return within_limit(return_, cost, self.cost_limit)
 
@@ -105,7 +116,7 @@ class PID:
         self, state: State, episode_return: float, episode_cost: float, steps: int, part: float = 1
     ) -> State:
         s = self.settings
-        error = part * min((episode_cost - self.cost_limit) / max(self.cost_limit, 1.0), s.most)
+        error = part * min((episode_cost - self.target) / max(self.target, 1.0), s.most)
         share = min(1.0, steps / self.fade_in) if self.fade_in else 1.0
         integral = min(max(0.0, state["integral"] + share * s.ki * error), s.largest)
         errors = state["errors"]
@@ -124,7 +135,7 @@ class adaptive:
     """A PID whose gains adapt (Marvel's aPID, arXiv 2412.04426).
 
     In each of these C is the mean, S the deviation of the smoothed costs of the last ``delay``
-    episodes, d the limit, K0 a gain at first, eta the ``rate``; all clip K to [K0/reach, reach K0]:
+    episodes, d as above, K0 a gain at first, eta the ``rate``; all clip K to [K0/reach, reach K0]:
 
         Marvel's code:  Kp, Ki <- K (1 + eta (C - d) / C),         Kd <- Kd (1 + eta S / C)
         reviews of it:  Kp alone, by a tanh of its argument
@@ -163,7 +174,7 @@ class adaptive:
         mean = sum(errors) / len(errors)
         deviation = (sum((e - mean) ** 2 for e in errors) / len(errors)) ** 0.5
         # max(C, d), in the unit of errors; both 0 where the limit is 0 and is kept.
-        over = self.pid.cost_limit / max(self.pid.cost_limit, 1.0) + max(mean, 0.0) or 1.0
+        over = self.pid.target / max(self.pid.target, 1.0) + max(mean, 0.0) or 1.0
         factors = [
             min(max(k ** (1 - self.pull) * (1 + self.rate * x / over), 1 / self.reach), self.reach)
             for k, x in zip((p, i, d), (mean, mean, deviation), strict=True)
