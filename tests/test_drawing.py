@@ -9,9 +9,16 @@ import pytest
 import toy
 
 from handrail import drawing
-from handrail.drawing import draw
 from handrail.errors import HandrailError
+from handrail.gold import GOLD
+from handrail.jobs import _compared
+from handrail.methods import BC, DT, Method
+from handrail.online_methods import IQL
 from handrail.runs import Run
+
+
+def draw(paths: list[Path], out: Path) -> None:
+    drawing.draw(paths, out, lambda run: run.settings)
 
 
 def test_a_figure_of_no_run_is_refused(tmp_path):
@@ -86,34 +93,67 @@ def labels(finished, tmp_path, monkeypatch):
     return found
 
 
-def test_runs_of_one_setting_are_seeds_and_others_are_called_by_what_differs(labels):
-    one, two = {"iql": {"tau": 0.7}, "noise": 0.5}, {"iql": {"tau": 0.9}, "noise": 0.5}
-    seeds = labels(a={**one, "seed": 0, "demos": "x"}, b={**one, "seed": 1, "demos": "y"})
-    assert seeds == {"IQL": ["a", "b"]}
-    assert labels(c={**one, "seed": 0}, d={**two, "seed": 0}, e={**two, "seed": 1}) == {
-        "IQL, iql.tau = 0.7": ["c"],
-        "IQL, iql.tau = 0.9": ["d", "e"],
-    }
-    assert labels(f=one, g={**one, "cost_limit": 9.0}) == {
-        "IQL, cost_limit = unset": ["f"],
-        "IQL, cost_limit = 9": ["g"],
+def test_runs_of_one_setting_are_seeds_and_others_are_called_by_what_differs(labels, tmp_path):
+    one, two = {"tau": 0.7, "noise": 0.5}, {"tau": 0.9, "noise": 0.5}
+    assert labels(a=one, b=one) == {"IQL": ["a", "b"]}
+    assert labels(c=one, d=two, e=two) == {"IQL, tau = 0.7": ["c"], "IQL, tau = 0.9": ["d", "e"]}
+    assert labels(f=one, g={**one, "horizon": 9}) == {
+        "IQL, horizon = unset": ["f"],
+        "IQL, horizon = 9": ["g"],
     }
     # More than two differ: too much for a label.
-    assert labels(h={"x": 1, "y": 1, "z": 1}, i={"x": 2, "y": 2, "z": 2}) == {
-        "IQL, h": ["h"],
-        "IQL, i": ["i"],
+    one, two = {"x": 1, "y": 1, "z": 1}, {"x": 2, "y": 2, "z": 2}
+    assert labels(h=one, i=two, j=one) == {
+        f"IQL, {tmp_path / 'h'}": ["h", "j"],
+        f"IQL, {tmp_path / 'i'}": ["i"],
     }
 
 
-def test_what_runs_begin_with_is_told_by_its_method(labels, finished, tmp_path):
-    bc, other = (finished(f"bc-{seed}", [0], method="bc") for seed in (0, 1))
-    dt = finished("dt-0", [0], method="dt")
-    gone = str(tmp_path / "gone")
-    assert labels(a={"guide": str(bc)}, b={"guide": str(other)}, c={"guide": "bc"}) == {
-        "IQL": ["a", "b", "c"]
-    }
-    assert labels(d={"guide": str(bc)}, e={"guide": str(dt)}, f={"guide": gone}) == {
-        "IQL, guide = bc": ["d"],
-        "IQL, guide = dt": ["e"],
-        "IQL, guide = another run": ["f"],
-    }
+def test_runs_inside_others_are_told_apart_though_all_are_called_alike(
+    finished, tmp_path, monkeypatch
+):
+    drawn = []
+    monkeypatch.setattr(drawing, "reward_cost_plane", lambda *given: drawn.append(given[0]))
+    outer = [finished(name, [0, 9]) for name in "ab"]
+    for name, number in (("a/guide", 1), ("b/guide", 2)):
+        finished(name, [0], x=number, y=number, z=number)
+    draw(outer, tmp_path)
+    # Of "a" and "b" as well: all four are of one method here.
+    assert len(drawn[0]) == 3
+
+
+# -- what runs are compared by -------------------------------------------------------------------
+
+
+def compared(method: Method, path: Path, **written) -> dict:
+    """By a run of the method, whose settings.toml has been ``written`` otherwise."""
+    with Run.create(path, {**method.settings(), **written}) as run:
+        return _compared(run)
+
+
+def test_seeds_files_and_what_is_not_read_make_no_difference(tmp_path):
+    iql = IQL(task=toy.TOY, demos=Path("one.hdf5"), seed=0)
+    one = compared(iql, tmp_path / "one")
+    assert one["iql.expectile"] == iql.iql.expectile
+    # Of another version, which did not know of the group yet; the limit is the task's own.
+    other = IQL(task=toy.TOY, demos=Path("two.hdf5"), seed=1, cost_limit=25.0)
+    assert compared(other, tmp_path / "two", pid={}, online={}) == one
+    assert compared(IQL(task=toy.TOY, demos=Path("x"), warmup=7), tmp_path / "three") == one
+    held = IQL(task=toy.TOY, demos=Path("x"), multiplier="pid")
+    found = compared(held, tmp_path / "four")
+    assert {name for name in found if found[name] != one.get(name)} >= {"multiplier", "pid.kp"}
+
+
+def test_what_runs_begin_with_is_told_by_its_method(tmp_path):
+    def of(guide: Path | str, name: str) -> str:
+        return compared(GOLD(task=toy.TOY, guide=str(guide)), tmp_path / name)["guide"]
+
+    for name, method in (("bc-0", BC), ("bc-1", BC), ("dt-0", DT)):
+        Run.create(tmp_path / name, method(task=toy.TOY).settings()).close()
+    found = [of(tmp_path / f"{name}", f"of-{name}") for name in ("bc-0", "bc-1", "dt-0")]
+    assert found == ["bc", "bc", "dt"] == [of("bc", "own-0"), of("bc", "own-1"), of("dt", "own-2")]
+    # Gone, or damaged: then it is its path that tells.
+    gone, damaged = tmp_path / "gone", tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "settings.toml").write_bytes(b"\xff = [")
+    assert [of(gone, "of-gone"), of(damaged, "of-damaged")] == [str(gone), str(damaged)]

@@ -218,7 +218,8 @@ def test_a_multiplier_is_in_full_force_once_the_student_answers_to_it(cls, steps
 
 
 def test_a_guides_cost_moves_no_multiplier(data, offline, tmp_path):
-    """Who acts alone for the whole run is far from the limit, and the student's lambda stays."""
+    """Who acts alone for the whole run is far from the limit, and the student's lambda stays where
+    it began."""
     guidance = GuidanceSettings(share=1.0, stages=1, horizon=1000)
     method = made(Handrail, data, offline=str(offline), cost_limit=50.0, guidance=guidance)
     table = read_metrics(through(replace(method, cost_weight=0.7), tmp_path / "run"))

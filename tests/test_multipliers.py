@@ -12,7 +12,7 @@ def weights(controller, episodes) -> list[float]:
     """After each of (return, cost, steps); the state passes through JSON, as in a checkpoint."""
     state, seen = controller.init(), []
     for episode in episodes:
-        state = json.loads(json.dumps(controller.update(state, *episode)))
+        state = json.loads(json.dumps(controller.update(state, *episode, 1.0)))
         seen.append(state["weight"])
     return seen
 

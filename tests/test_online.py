@@ -207,6 +207,40 @@ def test_ctrl_c_stops_with_a_line_and_goes_on_in_the_same_bits(tmp_path):
     assert_same(tmp_path / "whole", path)
 
 
+# -- simulators ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("breaks", ["made", "begun", "trained"])
+def test_simulators_are_closed_wherever_a_run_breaks(breaks, tmp_path, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("out of licences")
+
+    left = 3 if breaks == "made" else 100
+
+    def make_env():
+        nonlocal left
+        left -= 1
+        return envs.make(toy.TOY) if left else broken()
+
+    def run() -> None:
+        Online(
+            Run.create(tmp_path / "run", {"task": toy.TOY}),
+            LEARNER,
+            LOOP,
+            make_env=make_env,
+            behaviour=Alone(0, 1),
+            controller=Fixed(0.0),
+            seed=0,
+        ).train(Watcher())
+
+    if breaks != "made":
+        monkeypatch.setattr(
+            *{"begun": (Replay, "__init__"), "trained": (Online, "_collect")}[breaks], broken
+        )
+    with toy.all_closed(monkeypatch), pytest.raises(RuntimeError, match="licences"):
+        run()
+
+
 # -- what happens in a block ---------------------------------------------------------------------
 
 
@@ -313,7 +347,7 @@ def test_a_controller_follows_the_cost_of_whole_training_episodes(tmp_path, monk
     spied = Spied(tmp_path / "run", controller=pid, noise=2.0)
     state, expected = pid.init(), []
     for number, episode in enumerate(spied.episodes):
-        state = pid.update(state, episode.return_, episode.cost, 20 * number)
+        state = pid.update(state, episode.return_, episode.cost, 20 * number, 1.0)
         expected.append(state["weight"])
     # Three of 20 steps end at once; a block learns by the weight that it began with.
     assert spied.weights == expected[2:-1:3]

@@ -175,6 +175,7 @@ LIMITED = [
     result(MINE, method, seed, return_, cost, settings=json.dumps(settings))
     for method, seed, return_, cost, settings in [
         ("loose", 0, 30.0, 20.0, {}),  # 25, where none is stated
+        ("loose", 1, 30.0, 20.0, {"cost_limit": None}),
         ("strict", 0, 20.0, 4.0, {"cost_limit": 5.0}),
         ("strict", 1, 24.0, 5.0, {"cost_limit": 5.0}),
         ("beyond", 0, 40.0, 6.0, {"cost_limit": 5}),
@@ -209,7 +210,7 @@ def test_the_page_of_a_users_own_table_is_no_papers(tmp_path, monkeypatch, capfd
     assert capfd.readouterr() == ("", f"handrail: {line}\n")
 
 
-@pytest.mark.parametrize("limit", ["much", -1, float("nan"), [5]])
+@pytest.mark.parametrize("limit", ["much", -1, float("nan"), [5], True])
 def test_a_limit_that_is_none_is_named(limit, tmp_path):
     rows = [{**LIMITED[1], "settings": json.dumps({"cost_limit": limit})}]
     with pytest.raises(HandrailError, match=r"row 1: settings is .* not a JSON object with a cost"):

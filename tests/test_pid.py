@@ -81,11 +81,15 @@ def test_an_episode_counts_by_the_part_that_the_student_acted_in():
     found = np.array([(state["weight"], state["integral"]) for state in seen])
     expected = plain(COSTS, 6.0, 1.5, SETTINGS, 900.0, parts=parts)
     np.testing.assert_allclose(found, expected, atol=1e-12)
-    # What a guide alone costs says nothing.
+    # What a guide plays alone counts as an episode at the limit, whatever it costs.
     for name in KINDS:
-        for costs in ([0.0] * 50, [1000.0] * 50):
-            left = states(made(name, 6.0, weight=1.5), costs, parts=[0.0] * 50)[-1]
-            assert (left["weight"], left["integral"]) == (1.5, 1.5)
+        parts, student = [1.0] * 3 + [0.0] * 50, [18.0] * 3
+        at_limit, *others = (
+            states(made(name, 6.0, weight=1.5), [*student, *[cost] * 50], parts=parts)
+            for cost in (6.0, 0.0, 1000.0)
+        )
+        assert others == [at_limit, at_limit]
+        assert at_limit[-1]["integral"] == at_limit[2]["integral"] > 1.5
 
 
 @pytest.mark.parametrize("limit", [0.5, 6.0])
@@ -212,7 +216,7 @@ def test_after_a_long_time_at_its_bound_the_weight_comes_back(name):
     for number in range(500):
         followed += (state["weight"] - followed) / 25
         costs.append(30 * np.exp(-followed / 3))
-        state = control.update(state, 0.0, costs[-1], 400 * number)
+        state = control.update(state, 0.0, costs[-1], 400 * number, 1.0)
     assert abs(np.array(costs)[350:] / 10 - 1).max() < 0.1
 
 

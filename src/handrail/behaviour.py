@@ -32,8 +32,8 @@ class Behaviour(Protocol):
         ...
 
     def part(self, carry: Any, row: int) -> float:
-        """Of the row's episode so far, the part of its steps that the student acted in, 0 to 1.
-        ``carry`` is the policy's, after the last of them."""
+        """Of the row's episode so far, the part of its steps that counts for the student's
+        multiplier, 0 to 1: that no guide acted in. ``carry`` is the policy's, after the last."""
         ...
 
     def metrics(self, steps: int, carry: Any) -> Metrics:
@@ -56,7 +56,7 @@ class Alone:
         pass
 
     def part(self, carry: Any, row: int) -> float:
-        """All: over the warm-up the control of a weight fades in, by the run's steps."""
+        """All: there is no guide; over the warm-up the control fades in by the run's steps."""
         return 1.0
 
     def metrics(self, steps: int, carry: Any) -> Metrics:

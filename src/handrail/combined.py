@@ -58,7 +58,7 @@ class Handrail(Guided, PreAligned):
     leash: float = 0.9
     """Strength >= 0 of what keeps the student near demonstrated actions, in reward units for a
     squared distance of the demonstrations' own spread (``Episodes.spread``)."""
-    # What is held is the cost of training, with noise; the average that it ends in has cost a fifth
+    # What is held is the cost of training, with noise; the average that it ends in, without, costs
     # more where the cost begins at a line (docs/decisions/0008).
     pid: PIDSettings = field(default_factory=lambda: PIDSettings(aim=0.8))
     online: OmitArgPrefixes[OnlineSettings] = field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,19 @@ _KINDS = {
 }
 _INSIDE = ("guide", "offline")
 """Runs that others begin with, where they are kept inside those."""
-_NO_SETTING = ("seed", "demos", "weights")
-"""In these, runs of one line may differ: seeds, and files that each may have of its own."""
 
 
-def draw(paths: Sequence[Path], out: Path) -> list[Path]:
+def draw(
+    paths: Sequence[Path], out: Path, settings_of: Callable[[Run], Mapping[str, Any]]
+) -> list[Path]:
     """Draw complete runs of one task and limit: learning curves, and the reward-cost plane with the
     guides and offline policies that are inside them; returns the files.
 
     Runs of one method and the same settings are its seeds; where settings differ, the label has
     what differs.
+
+    Args:
+        settings_of: what a run is compared by, by the settings' full names (``group.name``).
 
     Raises:
         HandrailError: a run is not complete, or the runs are of different tasks or limits.
@@ -43,7 +46,7 @@ def draw(paths: Sequence[Path], out: Path) -> list[Path]:
     inside = [path / name for path in paths for name in _INSIDE if (path / name).is_dir()]
     runs = [Run.open(p) for p in {p.resolve(): p for p in [*paths, *inside]}.values()]  # each once
     summaries = [_summary(run) for run in runs]
-    labels = _labels(runs, [summary["method"] for summary in summaries])
+    labels = _labels(runs, [summary["method"] for summary in summaries], settings_of)
     for run, summary, label in zip(runs, summaries, labels, strict=True):
         found = summary["validation"]
         kinds[label] = _KINDS.get(summary["method"], "student")
@@ -90,33 +93,26 @@ def _summary(run: Run) -> dict[str, Any]:
     return summary
 
 
-def _labels(runs: Sequence[Run], methods: Sequence[str]) -> list[str]:
-    """Each run's method and, where runs of the method have other settings, those that differ; the
-    directory's name where that are more than two."""
-    settings = [dict(_flat(run.settings)) for run in runs]
-    labels = []
-    for method, own in zip(methods, settings, strict=True):
-        alike = [of for m, of in zip(methods, settings, strict=True) if m == method]
-        names = sorted({name for of in alike for name in of})
-        differ = [name for name in names if any(of.get(name) != own.get(name) for of in alike)]
-        if len(differ) > 2:
-            first = next(r for r, of in zip(runs, settings, strict=True) if of == own)
-            labels.append(f"{method}, {first.path.resolve().name}")
-        else:
-            labels.append(", ".join([method, *(f"{n} = {_told(own.get(n))}" for n in differ)]))
+def _labels(
+    runs: Sequence[Run], methods: Sequence[str], settings_of: Callable[[Run], Mapping[str, Any]]
+) -> list[str]:
+    """Each run's method and, where runs of the method have other settings, those that differ; a
+    directory where that are more than two. Runs of one label have the same settings."""
+    labels = list(methods)
+    for method in {m for m in methods if methods.count(m) > 1}:
+        alike = [i for i, m in enumerate(methods) if m == method]
+        settings = {i: dict(settings_of(runs[i])) for i in alike}
+        names = sorted({name for of in settings.values() for name in of})
+        first = settings[alike[0]]
+        differ = [n for n in names if any(of.get(n) != first.get(n) for of in settings.values())]
+        for i in alike:
+            own = settings[i]
+            if len(differ) > 2:
+                of = next(runs[j] for j in alike if settings[j] == own)
+                labels[i] = f"{method}, {of.path}"
+            else:
+                labels[i] = ", ".join([method, *(f"{n} = {_told(own.get(n))}" for n in differ)])
     return labels
-
-
-def _flat(settings: Mapping[str, Any], group: str = "") -> Iterator[tuple[str, Any]]:
-    """Settings by their full names; what a run began with by its method."""
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{group}{name}.")
-        elif name in _INSIDE and isinstance(value, str) and "/" in value:
-            there = (Path(value) / "settings.toml").exists()
-            yield group + name, Run.open(Path(value)).settings["method"] if there else "another run"
-        elif name not in _NO_SETTING:
-            yield group + name, value
 
 
 def _told(value: Any) -> str:

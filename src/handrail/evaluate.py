@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from typing import Any
 
 import numpy as np
@@ -74,9 +75,9 @@ def evaluate(
         raise HandrailError(f"{episodes} episodes, {batch} at a time: both must be 1 or more")
     if seed < 0:
         raise HandrailError(f"the seed is {seed}; it must be 0 or more")
-    envs: list[CMDP] = []
-    try:
-        envs.extend(make_env() for _ in range(min(batch, episodes)))
+    with ExitStack() as opened:
+        opened.callback(watcher.end)
+        envs = [opened.enter_context(closing(make_env())) for _ in range(min(batch, episodes))]
         spec, played = envs[0].spec_, []
         watcher.begin(f"episodes of {method}", episodes, "episodes")
         for episode in rollout.play(policy, envs, range(seed, seed + episodes)):
@@ -84,10 +85,6 @@ def evaluate(
             watcher.advance(len(played), {})
             if watcher.stopping and len(played) < episodes:
                 raise Stopped(f"stopped after {len(played)} of {episodes} episodes of {method}")
-    finally:
-        watcher.end()
-        for env in envs:
-            env.close()
     limit = spec.cost_limit if cost_limit is None else cost_limit
     return report(played, task=spec.task, method=method, seed=seed, cost_limit=limit), played
 

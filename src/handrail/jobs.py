@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeGuard, get_type_hints
 
+from handrail import drawing
 from handrail.baselines import JSRL, PEX, SO2, WSRL, Relearn, WarmStart
 from handrail.combined import Handrail
-from handrail.drawing import draw
 from handrail.errors import HandrailError, Stopped, typed
 from handrail.gold import GOLD
 from handrail.marvel import Marvel
@@ -133,6 +135,41 @@ def build(cls: type, values: dict[str, Any], file: Path) -> Any:
             raise HandrailError(f"{file}: {name} is {value!r}; it must be {kind}") from None
         made[name] = value
     return cls(**made)
+
+
+def draw(paths: Sequence[Path], out: Path) -> list[Path]:
+    """The figures of these runs, in ``out``: see :func:`drawing.draw`."""
+    return drawing.draw(paths, out, _compared)
+
+
+_OWN = ("seed", "demos", "weights", "cost_limit")
+"""In these, runs of one line may differ: seeds, files that each may have of its own, and a limit
+that is stated or the task's: those in force are compared apart."""
+
+
+def _compared(run: Run) -> dict[str, Any]:
+    """The settings that a run reads, defaults included, by their full names; what it began with,
+    where that is a run, by its method."""
+    method = method_of(run)
+    unread = method.unread()
+    found = {}
+    for name, value in method.settings().items():
+        for key, inner in value.items() if isinstance(value, dict) else [("", value)]:
+            full = f"{name}.{key}" if key else name
+            if name not in (*_OWN, *unread) and full not in unread:
+                found[full] = inner
+    for name in ("guide", "offline"):
+        if name in found and (settings := Path(str(found[name])) / "settings.toml").is_file():
+            found[name] = _method_named(settings) or found[name]
+    return found
+
+
+def _method_named(settings: Path) -> str | None:
+    """None where the file cannot be read."""
+    try:
+        return tomllib.loads(settings.read_text(encoding="utf-8")).get("method")
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return None
 
 
 def _train(method: Method, run: Run) -> None:

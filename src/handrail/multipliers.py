@@ -27,7 +27,7 @@ class Controller(Protocol):
     def init(self) -> State: ...
 
     def update(
-        self, state: State, episode_return: float, episode_cost: float, steps: int, part: float = 1
+        self, state: State, episode_return: float, episode_cost: float, steps: int, part: float
     ) -> State:
         """``steps`` counts environment steps since the run began; ``part`` of the episode's steps,
         0 to 1, the student acted in."""
@@ -52,7 +52,7 @@ class Fixed:
         return {"weight": self.weight}
 
     def update(
-        self, state: State, episode_return: float, episode_cost: float, steps: int, part: float = 1
+        self, state: State, episode_return: float, episode_cost: float, steps: int, part: float
     ) -> State:
         return state
 
@@ -71,7 +71,7 @@ class Unshaped:
         return {"weight": 0.0}
 
     def update(
-        self, state: State, episode_return: float, episode_cost: float, steps: int, part: float = 1
+        self, state: State, episode_return: float, episode_cost: float, steps: int, part: float
     ) -> State:
         return state
 
@@ -120,7 +120,7 @@ class Ramp:
         return {"weight": 0.0, "started": None, "full": False, "returns": [], "costs": []}
 
     def update(
-        self, state: State, episode_return: float, episode_cost: float, steps: int, part: float = 1
+        self, state: State, episode_return: float, episode_cost: float, steps: int, part: float
     ) -> State:
         returns = [*state["returns"], episode_return][-self.window :]
         costs = [*state["costs"], episode_cost][-self.window :]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,30 +169,37 @@ class Online:
         self.behaviour, self.controller, self.seed = behaviour, controller, seed
         self._unit = np.float32(reward_unit)
         judged = min(5, settings.evaluate_episodes)
-        self._envs = [make_env() for _ in range(settings.environments + judged)]
-        self.spec = self._envs[0].spec_
-        acting, judging = self._envs[judged:], self._envs[:judged]
-        self._rollout = Rollout(acting, lambda number: episode_seed(seed, number))
-        self._replay = Replay(min(settings.buffer, settings.steps + self.spec.horizon), self.spec)
-        self._share, self._pretrain, self._pretrained = demonstration_share, pretrain, 0
-        self._demonstrations = (
-            Replay.of(demonstrations.require(self.spec), self.spec)
-            if demonstrations
-            else Replay(1, self.spec)
-        )
-        self._update = block(learner)
-        self.state = learner.init(jax.random.key(seed), self.spec)
-        self._actor = np.asarray(pack(learner.actor(self.state)))
-        self._judge = Judge(settings, controller, judging, self._actor, unit=float(self._unit))
-        self._normaliser = normaliser or Normaliser.none(self.spec.observation_size)
-        self._normalised = normaliser is not None or not settings.normalise
-        self._rollout.carry = behaviour.policy(self.student(), 0).initial(settings.environments)
-        self._weights = controller.init()
-        self.steps, self.episodes, self.cumulative_cost = 0, 0, 0.0
-        # Since the last row of metrics:
-        self._recent: list[Episode] = []
-        self._learning: dict[str, list[float]] = {}
-        self.latest: Metrics = {}
+        with ExitStack() as opened:
+            simulators = [
+                opened.enter_context(closing(make_env()))
+                for _ in range(judged + settings.environments)
+            ]
+            self.spec = simulators[0].spec_
+            acting, judging = simulators[judged:], simulators[:judged]
+            self._rollout = Rollout(acting, lambda number: episode_seed(seed, number))
+            self._replay = Replay(
+                min(settings.buffer, settings.steps + self.spec.horizon), self.spec
+            )
+            self._share, self._pretrain, self._pretrained = demonstration_share, pretrain, 0
+            self._demonstrations = (
+                Replay.of(demonstrations.require(self.spec), self.spec)
+                if demonstrations
+                else Replay(1, self.spec)
+            )
+            self._update = block(learner)
+            self.state = learner.init(jax.random.key(seed), self.spec)
+            self._actor = np.asarray(pack(learner.actor(self.state)))
+            self._judge = Judge(settings, controller, judging, self._actor, unit=float(self._unit))
+            self._normaliser = normaliser or Normaliser.none(self.spec.observation_size)
+            self._normalised = normaliser is not None or not settings.normalise
+            self._rollout.carry = behaviour.policy(self.student(), 0).initial(settings.environments)
+            self._weights = controller.init()
+            self.steps, self.episodes, self.cumulative_cost = 0, 0, 0.0
+            # Since the last row of metrics:
+            self._recent: list[Episode] = []
+            self._learning: dict[str, list[float]] = {}
+            self.latest: Metrics = {}
+            self._simulators = opened.pop_all()
 
     def student(self) -> Student:
         """The student with the parameters of the last finished block of updates."""
@@ -281,11 +289,8 @@ class Online:
         Raises:
             Stopped: the watcher asked for it; a checkpoint was written.
         """
-        try:
+        with self._simulators:
             self._train(watcher)
-        finally:
-            for env in self._envs:
-                env.close()
 
     def _train(self, watcher: Watcher) -> None:
         s = self.settings

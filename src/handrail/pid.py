@@ -60,7 +60,8 @@ class PID:
 
     With the error e = p (cost - d) / max(d, 1), at most p ``most``, after each episode; d is the
     limit, or the part of it that is the ``aim``, and p the part of the episode's steps that the
-    student acted in, as a guide's cost says little of w:
+    student acted in, as a guide's cost says little of w: one that a guide plays alone counts as one
+    at the limit.
 
         I <- min(max(0, I + a Ki e), largest)        integral; it begins at ``weight``
         E <- smoothing E + (1 - smoothing) e         smoothed error; it begins at 0
@@ -113,7 +114,7 @@ class PID:
         return {"weight": self.weight, "integral": self.weight, "errors": []}
 
     def update(
-        self, state: State, episode_return: float, episode_cost: float, steps: int, part: float = 1
+        self, state: State, episode_return: float, episode_cost: float, steps: int, part: float
     ) -> State:
         s = self.settings
         error = part * min((episode_cost - self.target) / max(self.target, 1.0), s.most)
@@ -165,7 +166,7 @@ class adaptive:
         return {**self.pid.init(), "factors": [1.0, 1.0, 1.0]}  # K/K0 of Kp, Ki, Kd
 
     def update(
-        self, state: State, episode_return: float, episode_cost: float, steps: int, part: float = 1
+        self, state: State, episode_return: float, episode_cost: float, steps: int, part: float
     ) -> State:
         s, (p, i, d) = self.pid.settings, state["factors"]
         pid = replace(self.pid, settings=replace(s, kp=p * s.kp, ki=i * s.ki, kd=d * s.kd))

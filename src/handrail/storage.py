@@ -273,8 +273,9 @@ def restore(like: Any, arrays: Mapping[str, np.ndarray], where: Path) -> Any:
         want = ((array := _array(kept[path])).shape, array.dtype) if path in kept else None
         if have != want:
             raise HandrailError(
-                f"{where} is a checkpoint of another version or other settings: {path} is "
-                f"{_described(have)} there and {_described(want)} here"
+                f"{where} is a checkpoint of another version or other settings ({path} is "
+                f"{_described(have)} there and {_described(want)} here); go on with the version "
+                "that began it, or begin anew"
             )
 
     def restored(path: str, leaf: Any) -> Any:

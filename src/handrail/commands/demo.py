@@ -17,7 +17,6 @@ from handrail import demonstrations, envs, jobs
 from handrail.commands._cli import parse, show
 from handrail.commands.demos import sentence, summary
 from handrail.data import sources
-from handrail.drawing import draw
 from handrail.errors import HandrailError, Stopped
 from handrail.evaluate import evaluate
 from handrail.jobs import method_of
@@ -79,7 +78,7 @@ def demo(
         else:
             jobs.start(method)
     compared = _compare(out, task, judged)
-    files = [str(file) for file in draw([out / "gold", out / "scratch"], out)]
+    files = [str(file) for file in jobs.draw([out / "gold", out / "scratch"], out)]
     student, seconds = str(out / "gold" / "policy"), time.perf_counter() - began
     found = {"task": task, "policies": compared, "figures": files}
     show(

@@ -109,7 +109,7 @@ class _Shown:
         self.task, self.video, self.paths = task, video, paths
         if video is not None:
             films.check(video)
-            self.env = envs.make(task, pictures=True)
+            envs.make(task, pictures=True).close()
         if paths is not None and not task.startswith("native/"):
             raise HandrailError(f"{task} is no native task: its paths cannot be drawn")
         if paths is not None and paths.suffix not in (".png", ".svg", ".pdf"):
@@ -119,8 +119,8 @@ class _Shown:
 
     def draw(self, played: Sequence[Episode]) -> None:
         if self.video is not None:
-            films.film(played[0], self.env, self.video)
-            self.env.close()
+            with closing(envs.make(self.task, pictures=True)) as env:
+                films.film(played[0], env, self.video)
         if self.paths is not None:
             from handrail.envs.native.paths import draw, follow
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from handrail.commands._cli import parse, show
-from handrail.drawing import draw
+from handrail.jobs import draw
 
 
 def main(argv: list[str]) -> None:

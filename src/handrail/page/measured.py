@@ -198,9 +198,10 @@ class _Fields:
         return found
 
     def limit(self, settings: Mapping[str, Any]) -> float | None:
-        limit = settings.get("cost_limit", envs.cost_limit(self.row["task"]))
-        number = isinstance(limit, int | float)
-        if limit is not None and not (number and 0 <= limit < math.inf):
+        limit = settings.get("cost_limit")
+        if limit is None:
+            return envs.cost_limit(self.row["task"])
+        if type(limit) not in (int, float) or not 0 <= limit < math.inf:
             raise self._wrong("settings", "JSON object with a cost_limit of 0 or more")
         return limit
 

@@ -67,7 +67,9 @@ def _block(sources: Sources) -> tuple[list[str], list[str]]:
 
 
 def _comparable(sources: Sources, task: str) -> bool:
-    return bool(sources.paper.scale.unit(task) and sources.limit(task, sources.paper.own))
+    """Where returns have a scale, and all cells one limit to divide costs by."""
+    limits = sources.limits(task)
+    return bool(sources.paper.scale.unit(task)) and len(limits) == 1 and limits[0] > 0
 
 
 def _left_out(sources: Sources, methods: list[str], tasks: list[str]) -> str:
@@ -85,8 +87,8 @@ def _left_out(sources: Sources, methods: list[str], tasks: list[str]) -> str:
         text.append(f"Left out, as not all of their cells have been run: {listed(gaps)}.")
     if odd:
         text.append(
-            f"Left out, as the score is undefined ({sources.paper.scale.undefined}, or no limit to "
-            f"divide by): {listed(odd)}."
+            f"Left out, as the score is undefined ({sources.paper.scale.undefined}, or no one "
+            f"limit above 0 to divide by): {listed(odd)}."
         )
     return " ".join(text)
 

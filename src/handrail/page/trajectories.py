@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from handrail import envs
 from handrail.evaluate import evaluate
 from handrail.page.judged import judged
@@ -31,7 +33,7 @@ def trajectories(sources: Sources) -> str:
     task = next((t for t in native if all((t, s) in runs for s in STUDENTS)), None)
     if task is None:
         return ""
-    env = envs.make(task)  # it says what is missing where MuJoCo is
+    envs.spec(task)  # it says what is missing where MuJoCo is
     from handrail.envs.native.paths import draw, follow
 
     ways = []
@@ -40,8 +42,8 @@ def trajectories(sources: Sources) -> str:
         _, played = evaluate(
             policy, lambda: envs.make(task), episodes=TOGETHER, seed=FIRST_SEED, method=student
         )
-        ways.append([follow(episode, env) for episode in played[:SHOWN]])
-    env.close()
+        with closing(envs.make(task)) as env:
+            ways.append([follow(episode, env) for episode in played[:SHOWN]])
     titles = [f"{s}, episode {FIRST_SEED + i}" for i in range(SHOWN) for s in STUDENTS]
     with styled():
         beside = [way for row in zip(*ways, strict=True) for way in row]
