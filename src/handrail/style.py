@@ -2,8 +2,8 @@
 
 A method has one colour in every figure, from the palette of Okabe and Ito, which readers with any
 colour vision can tell apart; a brown stands for its yellow, which is faint as a line on white, and
-an indigo is added. Grey is like some of them to some eyes: CPQ's, whose marker and kind of line
-differ too.
+an indigo and a wine are added. Grey is like some of them to some eyes: CPQ's, whose marker and kind
+of line differ too.
 Figures are objects of their own: pyplot's global state, and any setting of a notebook around it,
 stay untouched.
 """
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 BLUE, VERMILLION, ORANGE, GREEN = "#0072B2", "#D55E00", "#E69F00", "#009E73"
 PURPLE, SKY, BLACK, BROWN = "#CC79A7", "#56B4E9", "#000000", "#7A4B1E"
-GREY, OLIVE, INDIGO = "#999999", "#808000", "#332288"
-PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BLACK, BROWN, GREY, OLIVE, INDIGO)
+GREY, OLIVE, INDIGO, WINE = "#999999", "#808000", "#332288", "#882255"
+PALETTE = (BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BLACK, BROWN, GREY, OLIVE, INDIGO, WINE)
 PREFERRED = {  # by how a label begins, the first that fits; none twice on a page of results
     "gold (bc": SKY,
     "gold (dt-cvpo": BROWN,
