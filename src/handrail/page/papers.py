@@ -119,6 +119,7 @@ MARVEL = Paper(
     variants=(
         "From Scratch (PID)", "Warm Start (PID)", "Re-learn Q (PID)", "WSRL (PID)", "JSRL (PID)",
         "PEX (PID)", "SO2 (PID)", "Marvel (PID)", "Marvel (entropy)", "BEAR-Lag",
+        "Warm Start (BEAR-Lag)", "JSRL (BEAR-Lag)", "PEX (BEAR-Lag)", "SO2 (BEAR-Lag)",
         "Marvel (BEAR-Lag)", "Handrail (BEAR-Lag)",
     ),
     note="Handrail is this project's own, of no paper. The limits are this project's too; the "
