@@ -19,6 +19,7 @@ from handrail.page.ablations import PID, VARIANTS, WHOLE, ablations
 from handrail.page.aims import aims
 from handrail.page.correlations import correlations
 from handrail.page.measured import CURVE_COLUMNS, read_curves, read_ranks, read_results
+from handrail.page.other_start import other_start
 from handrail.page.over_steps import multipliers, training_cost
 from handrail.page.over_tasks import over_tasks
 from handrail.page.rank_panels import TaskChanges, changes
@@ -207,6 +208,24 @@ def test_both_joined_are_set_beside_the_two(sources, tmp_path):
     bare = [row for row in rows if row["method"] not in ("Marvel", "Handrail")]
     read = read_results(write_csv(tmp_path / "t.csv", COLUMNS, bare))
     assert together(replace(sources, results=read)).endswith(other.split("\n\n", 1)[1])
+
+
+def test_from_another_policy_by_hand(sources, tmp_path):
+    assert other_start(sources) == ""
+    rows = [run(task, "BEAR-Lag", 0, 800.0, 60.0) for task in sources.tasks]
+    read = read_results(write_csv(tmp_path / "r.csv", COLUMNS, rows))
+    assert other_start(replace(sources, results=read)) == ""  # nothing goes on from it
+    rows += [run(task, "SO2 (BEAR-Lag)", 0, 500.0, 20.0) for task in sources.tasks]
+    rows += [run(BALL, "SO2 (BEAR-Lag)", 1, 700.0, 10.0), run(BALL, "Marvel", 0, 900.0, 0.0)]
+    rows += [run(CAR, "Handrail (BEAR-Lag)", 0, 550.0, 20.1)]
+    text = other_start(
+        replace(sources, results=read_results(write_csv(tmp_path / "s.csv", COLUMNS, rows)))
+    )
+    assert row_of(text, "task")[1:] == ["BEAR-Lag", "SO2", "Handrail"]
+    assert row_of(text, "BallCircle")[1:] == ["800.0 / 60.0", "**600.0 / 15.0** (2)", "not run"]
+    assert row_of(text, "CarCircle")[1:] == ["800.0 / 60.0", "**500.0 / 20.0**", "550.0 / 20.1"]
+    # (600 - 0.3831) / 881.08 and (500 - 3.4844) / 530.82, 0.5 on the other four.
+    assert row_of(text, "score")[1:] == ["0.93", "0.60", ""]
 
 
 def test_aims_by_hand(sources):

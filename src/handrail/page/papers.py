@@ -11,6 +11,7 @@ from handrail.page.correlations import correlations
 from handrail.page.elsewhere import elsewhere
 from handrail.page.guide_quality import guide_quality
 from handrail.page.measured import Results
+from handrail.page.other_start import other_start
 from handrail.page.over_steps import curves, multipliers, training_cost
 from handrail.page.over_tasks import over_tasks
 from handrail.page.paper import Paper, Scale
@@ -138,8 +139,8 @@ MARVEL = Paper(
         undefined="no data set of DSRL's",
     ),
     sections=(
-        overview, aims, together, normalised, over_tasks, planes, curves, training_cost,
-        multipliers, ablations, correlations, tasks_in_detail, times, making,
+        overview, aims, together, other_start, normalised, over_tasks, planes, curves,
+        training_cost, multipliers, ablations, correlations, tasks_in_detail, times, making,
     ),
 )  # fmt: skip
 
