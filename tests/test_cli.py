@@ -398,6 +398,7 @@ def test_a_run_goes_on_from_another_directory(handrail, monkeypatch, tmp_path):
     (begun / "cut" / "summary.json").unlink()
     shutil.rmtree(begun / "cut" / "checkpoint")
     monkeypatch.chdir(elsewhere)
+    toy.demonstration_file(elsewhere / "toy.hdf5", episodes=5)  # of the same name, and not meant
     code, _, errors = handrail("resume", begun / "cut")
     assert code == 0, errors
     whole, cut = (
@@ -405,6 +406,7 @@ def test_a_run_goes_on_from_another_directory(handrail, monkeypatch, tmp_path):
     )
     assert whole["validation"] == cut["validation"]
     (begun / "toy.hdf5").unlink()
+    (elsewhere / "toy.hdf5").unlink()
     (begun / "cut" / "summary.json").unlink()
     code, _, errors = handrail("resume", begun / "cut")
     assert code == 2

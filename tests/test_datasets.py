@@ -99,6 +99,12 @@ def test_the_command_chooses_keeps_plays_and_draws(run, tmp_path, capsys):
     assert told["within_limit"] == np.mean([episode.cost <= 25 for episode in found])
     assert main([*asked, "--out", str(file)]) == 2
     assert "exists already" in capsys.readouterr().err
+    again = ["--out", str(out), "--keep", str(tmp_path / "kept2"), "--json"]
+    capsys.readouterr()
+    assert main([*asked, *again]) == 0  # the name that it would have is taken
+    assert json.loads(capsys.readouterr().out)["file"] == str(file.with_stem(f"{file.stem}-2"))
+    assert file.read_bytes() == file.with_stem(f"{file.stem}-2").read_bytes()
+    assert len(list((tmp_path / "kept2").iterdir())) == 3
     assert main(["dataset", toy.TOY]) == 2
     assert main([*asked, "--out", str(tmp_path / "set.png")]) == 2
     (tmp_path / "other.png").touch()

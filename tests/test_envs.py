@@ -20,6 +20,7 @@ from handrail.data import sources
 from handrail.envs import bullet
 from handrail.errors import HandrailError
 from handrail.jobs import METHODS
+from handrail.types import Spec
 
 # --- Any registered Gymnasium id ----------------------------------------------------------------
 
@@ -117,6 +118,60 @@ def test_actions_go_from_the_unit_box_to_the_environment_s(make):
     np.testing.assert_allclose(env.spec_.to_unit(env.spec_.to_box(unit)), unit, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_no_action_leaves_the_box_by_rounding(kind):
+    rng = np.random.default_rng(0)
+    low = rng.uniform(-5, 5, 2000).astype(kind)
+    high = (low + 10.0 ** rng.uniform(-3, 4, 2000)).astype(kind)
+    spec = Spec("test/Box", 1, 2000, tuple(map(float, low)), tuple(map(float, high)), 1, 1.0)
+    box = Box(low, high, dtype=kind)
+    ends = [spec.to_box(np.full(2000, u, np.float32)) for u in (-1, 1)]
+    assert all(box.contains(end.astype(kind)) for end in ends)
+    for end, bound in zip(ends, (low, high), strict=True):
+        np.testing.assert_allclose(end, bound, rtol=1e-6, atol=1e-3)
+        assert not spec.outside(end).any()
+    # What others rounded is theirs; what is beyond is beyond.
+    assert not spec.outside(np.float32(low) - 1e-6).any()
+    assert spec.outside(high + 0.01 * (high - low) + 2e-5).all()
+
+
+def test_an_observation_that_the_environment_changes_in_place_stays_what_it_was(make, monkeypatch):
+    env = make(spaces={"observation_space": Box(-np.inf, np.inf, (3,), np.float32)})
+    state = np.zeros(3, np.float32)
+
+    def step(action):
+        nonlocal state
+        state += 1
+        return state, 0.0, False, False, {"cost": 0.0}
+
+    monkeypatch.setattr(env.unwrapped, "reset", lambda **_: (state, {}))
+    monkeypatch.setattr(env.unwrapped, "step", step)
+    seen = [env.reset(seed=0)[0], *(env.step(np.zeros(2))[0] for _ in range(2))]
+    np.testing.assert_array_equal(seen, [[0] * 3, [1] * 3, [2] * 3])
+
+
+def test_a_close_that_breaks_loses_nothing(make, monkeypatch):
+    env = make()
+    monkeypatch.setattr(env.unwrapped, "close", lambda: None.viewer, raising=False)
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("render", "line"),
+    [
+        (lambda: np.zeros((4, 4, 3)), "render gives pictures of float64, not of uint8, at step 0"),
+        (lambda: {}["display"], r"render breaks \(KeyError: 'display', at .*\) at step 0; mend"),
+        (lambda: np.zeros((4, 4, 1), np.uint8), "draws no pictures"),
+    ],
+)
+def test_a_picture_that_is_none_is_told(make, monkeypatch, render, line):
+    env = make()
+    env.reset(seed=0)
+    monkeypatch.setattr(env.unwrapped, "render", render)
+    with pytest.raises(HandrailError, match=line):
+        env.picture()
+
+
 def _ends(env):
     env.reset(seed=0)
     while True:
@@ -202,6 +257,10 @@ def test_an_action_of_a_policy_that_diverged_is_an_error(make, bad):
         (
             {"action_space": Box(np.float32([-1, 2]), np.float32([1, 2]))},
             "action 1 has no room, its bounds are the same; leave it out",
+        ),
+        (
+            {"action_space": Box(0, 3, (2,), np.int32)},
+            "actions are int32, handrail's are fractions; make the box one of floats, and round",
         ),
     ],
 )

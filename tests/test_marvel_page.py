@@ -146,7 +146,7 @@ def test_methods_of_a_figure_have_colours_of_their_own():
 def test_the_overview_leaves_out_the_variants(sources):
     text = overview(sources)
     assert text.startswith("# Marvel\n")
-    assert "13 of 138 cells" in text  # 6 tasks, 23 methods
+    assert "13 of 162 cells" in text  # 6 tasks, 27 methods
     heads = row_of(text, "task")
     assert heads[2:] == [*papers.MARVEL.methods, *papers.MARVEL.beside]
     ball = dict(zip(heads, row_of(text, "BallCircle", "20"), strict=True))

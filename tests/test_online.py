@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import toy
@@ -16,7 +17,7 @@ from broken_off import StopAfter, assert_same, broken, kept, through
 from handrail import envs
 from handrail.behaviour import Alone
 from handrail.data.replay import Replay
-from handrail.errors import Stopped
+from handrail.errors import HandrailError, Stopped
 from handrail.gold import GOLD
 from handrail.guidance import GuidanceSettings
 from handrail.learners import iql
@@ -32,6 +33,7 @@ from handrail.online_methods import CVPO, IQL, Expert
 from handrail.pid import PID, PIDSettings
 from handrail.policies import MLPPolicy
 from handrail.progress import Watcher
+from handrail.rollout import Rollout
 from handrail.runs import Run
 from handrail.storage import read_policy
 from handrail.training import unpack
@@ -433,3 +435,29 @@ def test_a_run_ends_in_the_student_of_its_best_evaluation(name, demos, tmp_path)
         np.testing.assert_array_equal(found[array], wanted[array])
     if name == "expert":
         assert len(set(table["cost_weight"])) > 1
+
+
+def test_a_run_in_which_no_episode_ends_says_that_it_learnt_nothing(tmp_path):
+    """Sixteen steps of each simulator, of episodes of twenty."""
+    loop = replace(LOOP, steps=48, environments=3, start=24, evaluate_every=48)
+    method = IQL(task=toy.TOY, out=tmp_path / "run", warmup=0, iql=SMALL, online=loop)
+    with pytest.raises(HandrailError) as told:
+        through(method, tmp_path / "run")
+    assert str(told.value) == (
+        "nothing was learnt: 0 of 48 steps are of episodes that ended, and learning begins with "
+        "24: take more steps, fewer environments, or a lower start"
+    )
+
+
+def test_a_checkpoint_holds_no_longer_episodes_than_the_run_can_have(tmp_path):
+    gymnasium.register("Endless-v0", toy.Toy, max_episode_steps=10**9)
+    loop = replace(LOOP, steps=96, start=24, evaluate_every=96)
+    method = IQL(task="gym/Endless-v0", out=tmp_path / "run", warmup=0, iql=SMALL, online=loop)
+    try:
+        spec = method.spec()
+        assert spec.horizon == 10**9
+        rollout = Rollout([envs.make("gym/Endless-v0") for _ in range(3)], lambda i: i, 32)
+        assert rollout.state()["actions"].shape == (3, 32, 1)
+        through(method, tmp_path / "run")
+    finally:
+        del gymnasium.registry["Endless-v0"]

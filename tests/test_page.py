@@ -210,6 +210,25 @@ def test_the_page_of_a_users_own_table_is_no_papers(tmp_path, monkeypatch, capfd
     assert capfd.readouterr() == ("", f"handrail: {line}\n")
 
 
+def test_a_page_takes_the_place_of_nothing_it_is_made_from(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    write_csv(Path("mine.csv"), COLUMNS, LIMITED)
+    before = Path("mine.csv").read_bytes()
+    assert cli.main(["results", "mine.csv", "--out", "./mine.csv"]) == 2
+    assert "--out is mine.csv, which the page is made from" in capfd.readouterr().err
+    assert cli.main(["results", "mine.csv", "--out", "."]) == 2
+    assert "a directory; name the page's file" in capfd.readouterr().err
+    assert Path("mine.csv").read_bytes() == before
+
+
+def test_a_dollar_in_a_label_is_a_dollar(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [{**LIMITED[0], "method": label} for label in ("$^$", "a $\\b$", "3 $")]
+    write_csv(Path("mine.csv"), COLUMNS, rows)
+    assert cli.main(["results", "mine.csv", "--out", "mine.md"]) == 0
+    assert Path("figures/mine-planes.png").is_file()
+
+
 @pytest.mark.parametrize("limit", ["much", -1, float("nan"), [5], True])
 def test_a_limit_that_is_none_is_named(limit, tmp_path):
     rows = [{**LIMITED[1], "settings": json.dumps({"cost_limit": limit})}]
@@ -312,6 +331,21 @@ def test_the_largest_part_without_a_gap_is_compared(tmp_path):
     text = over_tasks(Sources(papers.GOLD, read, {}, tmp_path / "r.md"))
     assert "Tasks: Car-Circle, Car-Gather and Point-Goal;" in text
     assert "not all of their cells have been run: CVPO." in re.sub(r"\s+", " ", text)
+
+
+def test_a_part_without_a_gap_is_found_among_many_methods(tmp_path):
+    """Of thirty methods nobody could try every subset. Ten on Circle are more cells than two on
+    two tasks."""
+    places = (CIRCLE, GATHER, GOAL)
+    rows = [result(task, GOLD, 0, 30.0, 5.0) for task in places]
+    rows += [result(places[i % 3], f"mine {i}", 0, 30.0, 5.0) for i in range(30)]
+    rows += [result(task, "CVPO", 0, 30.0, 5.0) for task in (CIRCLE, GATHER)]
+    read = read_results(write_csv(tmp_path / "r.csv", COLUMNS, rows))
+    text = over_tasks(Sources(papers.GOLD, read, {}, tmp_path / "r.md"))
+    named = re.findall(r"^\| (mine \d+|CVPO|GOLD \(DT-IQL\)) \|", text, re.MULTILINE)
+    (place,) = re.findall(r"Tasks: (Car-Circle|Car-Gather);", text)
+    mine = [f"mine {i}" for i in range(("Car-Circle", "Car-Gather").index(place), 30, 3)]
+    assert sorted(named) == sorted([*mine, "CVPO", GOLD])
 
 
 def test_nothing_is_said_over_tasks_before_gold_has_run(tmp_path):
@@ -600,6 +634,9 @@ def test_a_page_of_one_row_and_of_curves_of_a_cell_that_is_not_judged(tmp_path, 
         ({"cost": ""}, "row 2: cost is '', not a number"),
         ({"seed": "0.5"}, "row 2: seed is '0.5', not a whole number"),
         ({"cumulative_cost": "much"}, "row 2: cumulative_cost is 'much'"),
+        ({"violation_rate": "7"}, "row 2: violation_rate is '7', not a number of 0 or more, and 1"),
+        ({"episodes": "0"}, "row 2: episodes is '0', not a number of 1 or more"),
+        ({"seed": "-1"}, "row 2: seed is '-1', not a number of 0 or more"),
         ({"settings": "[1]"}, "row 2: settings is '.1.', not a JSON object"),
     ],
 )
@@ -624,7 +661,9 @@ def test_other_files_are_refused(tmp_path):
             read(file)
         for data, line in (
             (",".join(columns).encode(), "has no rows"),
-            (b"a,b\n1,2\n", "its columns are others"),
+            (b"a,b\n1,2\n", r"its columns are others \(there is 'a'\)"),
+            (",".join(columns[1:]).encode(), r"are others \(there is no 'task'\)"),
+            (",".join(columns).encode() + b"\n" + b"1," * len(columns), "row 1 has more values"),
             (b"", "is empty; remove it, or name another"),
             (b"\x89PNG\xff\xfe\n", "is no CSV file"),
             (",".join(columns).encode() + b"\na,b\n", "row 1 is cut short"),

@@ -113,6 +113,9 @@ def test_create_takes_an_empty_directory_and_refuses_another(tmp_path):
         Run.create(tmp_path / "file", {})
     with pytest.raises(HandrailError, match="cannot write"):
         Run.create(tmp_path / "file" / "below", {})
+    with pytest.raises(HandrailError, match="is not UTF-8, so the settings cannot be written"):
+        Run.create(tmp_path / "odd", {"demos": "\udcff.hdf5"})
+    assert not (tmp_path / "odd").exists()
 
 
 def test_open_says_what_is_wrong(tmp_path):

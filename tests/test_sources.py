@@ -427,6 +427,44 @@ def test_minari_is_written_to_a_relative_path(tmp_path, monkeypatch, episodes):
     _same(sources.read("set"), episodes)
 
 
+@pytest.mark.parametrize(("named", "task"), [(["a", "b"], None), ("", None), ("toy/A", "toy/A")])
+def test_only_a_name_is_a_task(tmp_path, episodes, named, task):
+    sources.write(episodes, tmp_path / "set", "minari")
+    sources.write(episodes, tmp_path / "set.hdf5")
+    file = tmp_path / "set" / "data" / "metadata.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"task": named}))
+    with h5py.File(tmp_path / "set.hdf5", "r+") as dsrl:
+        dsrl.attrs["task"] = named
+    assert sources.read(tmp_path / "set").task == task
+    assert sources.read(tmp_path / "set.hdf5").task == task
+
+
+def test_a_minari_part_that_was_not_copied_is_named(tmp_path, episodes):
+    sources.write(episodes, tmp_path / "set", "minari")
+    with h5py.File(tmp_path / "set" / "data" / "main_data.hdf5", "r+") as file:
+        del file["episode_1"]
+        file["episode_1"] = h5py.ExternalLink("part.hdf5", "/episode_1")
+    with pytest.raises(HandrailError, match="episode 1 lies in a file that is not there; copy the"):
+        sources.read(tmp_path / "set")
+
+
+def test_bytes_that_changed_give_no_traceback(tmp_path, episodes):
+    sources.write(episodes, tmp_path / "set.hdf5")
+    whole, rng = (tmp_path / "set.hdf5").read_bytes(), np.random.default_rng(0)
+    lines = []
+    for _ in range(60):
+        data = bytearray(whole)
+        for at in rng.integers(8, len(data), 64):
+            data[at] = rng.integers(256)
+        (tmp_path / "damaged.hdf5").write_bytes(data)
+        try:
+            sources.read(tmp_path / "damaged.hdf5")
+        except HandrailError as error:
+            lines.append(str(error))
+    assert len(lines) > 5
+    assert all(len(line.splitlines()) == 1 for line in lines)
+
+
 @pytest.mark.parametrize("damage", ["beside", "seed", "scalar"])
 def test_a_minari_file_that_was_meddled_with_gives_no_traceback(damage, tmp_path, episodes):
     sources.write(episodes, tmp_path / "set", "minari")

@@ -253,6 +253,9 @@ def test_a_level_that_is_not_shipped_is_told(definition):
         ),
         (('[task."gym/toy:Toy', '[task."gym/toy:Tay'), "is of no task of the table"),
         (("evaluate = 3", "evaluate = "), "cannot be read"),
+        (('label = "BC"', 'label = "expert"'), "label is 'expert', which names a stage; call"),
+        (("[online]\nsteps = 240\nevaluate_episodes = 2", "online = 3"), "online is 3; it must be a"),
+        (("updates = 60", "updates = -60"), "the settings of 'BC': updates is -60"),
         (("seeds = 2", ""), "'seeds' of 'IQL' is missing; say it"),
         (("evaluate = 3", ""), "'evaluate' is missing; say it"),
         (('label = "IQL"', "label = 5"), "label of 5 is 5; it must be a text"),
@@ -349,6 +352,61 @@ def test_every_stage_is_made_once_and_never_again(stages):
     again = Script({})
     assert _carry(stages, again)[1] == []
     assert again.begun == []
+
+
+def test_what_was_deleted_while_others_are_made_is_made_again(stages):
+    class Deletes(Script):
+        def begin(self, stage: Stage) -> Future[int]:
+            if stage.label == "BC" and self.begun.count("demonstrations 0") == 1:
+                stage.needs[0].unlink()
+            return super().begin(stage)
+
+    mine = [s for s in _toys(stages) if s.seed == 0 and s.label != "IQL"]
+    workers = Deletes({})
+    progress, _ = _carry(mine, workers)
+    assert not progress.failed
+    assert all(stage.done for stage in mine)
+    assert [name for name in workers.begun if name[:4] == "demo"] == 2 * ["demonstrations 0"]
+
+
+def test_a_users_own_files_are_content(definition, tmp_path):
+    def path(folder: str) -> Path:
+        mine = f'settings = {{ demos = "{tmp_path}/{folder}/demos.hdf5", bc = {{ updates = 7 }} }}'
+        definition.write_text(DEFINITION.replace("demos = true\nsettings.bc", f"{mine}\n#", 1))
+        table = definitions.read(str(definition))
+        return plans.plan(table, tmp_path / "out", methods=["BC"], seeds=1)[-1].path
+
+    for folder, content in (("a", b"1"), ("b", b"2"), ("c", b"1")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "demos.hdf5").write_bytes(content)
+    first = path("a")
+    assert path("c") == first
+    assert path("b") != first
+    (tmp_path / "a" / "demos.hdf5").write_bytes(b"3")
+    assert path("a") not in (first, path("b"))
+    # A row tells where the file lay and not what it held: it stands for no cell.
+    stage = plans.plan(definitions.read(str(definition)), tmp_path / "out", methods=["BC"], seeds=1)
+    assert not plans.spare(stage, [_row(stage[-1])])[-1].spared
+
+
+def test_a_run_of_a_table_that_was_moved_goes_on(definition, tmp_path, monkeypatch):
+    """Its settings name the guide where it lay when the run was begun."""
+    monkeypatch.chdir(tmp_path)
+    table = definitions.read(str(definition))
+
+    def made(out: str) -> list[Stage]:
+        return plans.plan(table, Path(out), tasks=[toy.TOY], methods=["GOLD (BC-IQL)"], seeds=1)
+
+    for stage in made("here"):
+        work(stage)
+    kept = _bytes(Path("here"))
+    gold = made("here")[-1].path
+    for left in ("summary.json", "evaluation.json"):
+        (gold / left).unlink()
+    Path("here").rename("there")
+    for stage in made("there"):
+        work(stage)
+    assert _bytes(Path("there")) == kept
 
 
 def test_a_failure_takes_along_only_what_needs_it(stages):
@@ -479,8 +537,10 @@ def test_a_row_of_other_content_stands_for_no_cell(stages, other):
     iql = next(s for s in _toys(stages) if s.label == "IQL")
     assert plans.spare([iql], [_row(iql)])[0].spared
     assert not plans.spare([iql], [_row(iql, **other)])[0].spared
-    # Nor does it stand in the way of one that does.
-    assert plans.spare([iql], [_row(iql), _row(iql, **other)])[0].spared
+    # Of several rows of a cell the last counts, which is what pages show.
+    assert plans.spare([iql], [_row(iql, **other), _row(iql)])[0].spared
+    another = "seed" in other or "task" in other
+    assert plans.spare([iql], [_row(iql), _row(iql, **other)])[0].spared == another
 
 
 def test_results_of_another_form_are_told_before_the_work(definition, tmp_path, capfd):

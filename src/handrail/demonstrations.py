@@ -104,8 +104,8 @@ def roll_all(
     """
     if any(episodes < 1 for _, episodes in parts):
         raise HandrailError(f"{min(n for _, n in parts)} episodes: ask for 1 or more")
-    if seed < 0:
-        raise HandrailError(f"the seed is {seed}; it must be 0 or more")
+    if not 0 <= seed < 2**63 - sum(episodes for _, episodes in parts):
+        raise HandrailError(f"the seed is {seed}; it must be 0 or more, and below 2^63")
     spec = envs.spec(task)
     chunks, first = [], seed
     for policy, episodes in parts:

@@ -184,7 +184,7 @@ def rank_correlations(run: Path, path: Path) -> Figure:
     with styled() as new:
         figure = new((5.0, 3.6))
         axes = figure.subplots()
-        for name, label, colour in (("q", "$Q$", BLUE), ("qc", "$Q_c$", VERMILLION)):
+        for name, label, colour in (("q", "Q", BLUE), ("qc", "Q_c", VERMILLION)):
             values = table.get(f"rank/{name}", np.empty(0))
             if values.size:
                 axes.plot(table["step"], values, "o-", color=colour, lw=2, ms=4, label=label)

@@ -33,7 +33,7 @@ from handrail.progress import Watcher
 from handrail.runs import Run
 from handrail.training import Learner
 
-_LEARNERS = {method.name: method for method in (CPQ, BEARLag, Clone)}
+LEARNERS = {method.name: method for method in (CPQ, BEARLag, Clone)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,17 +100,17 @@ class FromOffline(ShapedOnline, FromDataSet):
 
     def unread(self) -> set[str]:
         names = super().unread() | (set(_SETTINGS.values()) - {_SETTINGS.get(self.offline)})
-        if self.offline not in _LEARNERS:
+        if self.offline not in LEARNERS:
             names |= {"reward_unit"} if self.reads_data else {"reward_unit", "demos", "episodes"}
         return names
 
     def check(self) -> None:
-        if self.offline in _LEARNERS or self.reads_data:
+        if self.offline in LEARNERS or self.reads_data:
             super().check()
         else:
             self.spec()
             self.online.check()
-        if self.offline not in _LEARNERS:
+        if self.offline not in LEARNERS:
             self._learnt(Path(self.offline))
         option, asked = self.hidden()
         if self.keeps and (hidden := self._hidden()) != asked:
@@ -127,32 +127,31 @@ class FromOffline(ShapedOnline, FromDataSet):
         self.sac.require_rows(self.loop().batch)
 
     def _has_critics(self) -> bool:
-        if self.offline in _LEARNERS:
-            return _LEARNERS[self.offline].critics
+        if self.offline in LEARNERS:
+            return LEARNERS[self.offline].critics
         return self._learnt(Path(self.offline)).critics
 
     def _hidden(self) -> tuple[int, ...]:
-        if self.offline in _LEARNERS:
+        if self.offline in LEARNERS:
             return getattr(self, _SETTINGS[self.offline]).hidden
         return self._learnt(Path(self.offline)).hidden
 
     def _learnt(self, path: Path) -> Learnt:
         if not path.is_dir():
             raise HandrailError(
-                f"offline is {self.offline!r}: none of {', '.join(_LEARNERS)}, nor a run's "
-                "directory"
+                f"offline is {self.offline!r}: none of {', '.join(LEARNERS)}, nor a run's directory"
             )
         return Learnt.load(path / HANDOVER, self.task)
 
     def pretrain(self, run: Run, watcher: Watcher) -> Learnt:
         """Learn offline, in a run of its own inside this one; or take what was learnt before."""
-        if self.offline not in _LEARNERS:
+        if self.offline not in LEARNERS:
             return self._learnt(Path(self.offline))
         path = run.path / "offline"
         if not (path / "summary.json").exists():
             self.demonstrations(run, watcher)  # played once, here, where shipped policies play
             name = _SETTINGS[self.offline]
-            method = _LEARNERS[self.offline](
+            method = LEARNERS[self.offline](
                 task=self.task,
                 cost_limit=self.cost_limit,
                 seed=self.seed,

@@ -12,6 +12,7 @@ from handrail import drawing
 from handrail.baselines import JSRL, PEX, SO2, WSRL, Relearn, WarmStart
 from handrail.combined import Handrail
 from handrail.errors import HandrailError, Stopped, typed
+from handrail.fine_tuning import LEARNERS
 from handrail.gold import GOLD
 from handrail.marvel import Marvel
 from handrail.methods import BC, DT, Method
@@ -49,15 +50,18 @@ def start(method: Method) -> Path:
     return out
 
 
-def go_on(path: Path) -> None:
+def go_on(path: Path, method: Method | None = None) -> None:
     """Bring a run that was begun to its end.
+
+    Args:
+        method: as ``settings.toml`` has it, where what it names lies elsewhere by now.
 
     Raises:
         HandrailError: there is no run, or its settings or checkpoint cannot be read.
         Stopped: Ctrl-C; the line says how to go on.
     """
     with Run.open(path) as run:
-        method = method_of(run)
+        method = method or method_of(run)
         if run.summary() is not None:
             Console().say(f"{path} is complete; `handrail evaluate {typed(path)}` judges it")
             return
@@ -70,7 +74,7 @@ def method_of(run: Run) -> Method:
     Raises:
         HandrailError: the method or a setting is unknown to this version.
     """
-    settings = _found(run.settings, Path(run.about.get("directory", "")))
+    settings = _found(run.settings, Path(str(run.about.get("directory", ""))))
     name = settings.pop("method", None)
     if name not in METHODS:
         raise HandrailError(f"{run.path}: unknown method {name!r}; use the version that began it")
@@ -82,20 +86,25 @@ def method_of(run: Run) -> Method:
 
 
 def _found(settings: dict[str, Any], began: Path) -> dict[str, Any]:
-    """Settings whose relative paths are those from the directory in which the run was begun, where
-    they lead nowhere from here."""
+    """Settings whose relative paths are those from the directory in which the run was begun; from
+    here, where those lead nowhere (any longer, or on this machine)."""
     found = {}
     for name, value in settings.items():
         if isinstance(value, dict):
             value = _found(value, began)
-        elif name in _PATHS and not Path(value).exists() and (began / value).exists():
+        elif names_a_path(name, value) and (began / value).exists():
             value = str(began / value)
         found[name] = value
     return found
 
 
-_PATHS = ("demos", "guide", "offline", "weights")
-"""Settings that name files and directories which a run reads."""
+def names_a_path(name: str, value: Any) -> bool:
+    """Whether a setting names a file or a directory which a run reads: not what it fits itself."""
+    return name in PATHS and isinstance(value, str) and value not in PATHS[name]
+
+
+PATHS = {"demos": (), "guide": ("bc", "dt"), "offline": tuple(LEARNERS), "weights": ()}
+"""Settings that name such, and what else they may say."""
 
 
 def build(cls: type, values: dict[str, Any], file: Path) -> Any:

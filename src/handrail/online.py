@@ -176,7 +176,11 @@ class Online:
             ]
             self.spec = simulators[0].spec_
             acting, judging = simulators[judged:], simulators[:judged]
-            self._rollout = Rollout(acting, lambda number: episode_seed(seed, number))
+            self._rollout = Rollout(
+                acting,
+                lambda number: episode_seed(seed, number),
+                -(-settings.steps // settings.environments),
+            )
             self._replay = Replay(
                 min(settings.buffer, settings.steps + self.spec.horizon), self.spec
             )
@@ -287,10 +291,20 @@ class Online:
         closed then, whatever happens.
 
         Raises:
+            HandrailError: nothing was learnt, as too few steps were of episodes that had ended.
             Stopped: the watcher asked for it; a checkpoint was written.
         """
         with self._simulators:
             self._train(watcher)
+        s, whole = self.settings, len(self._replay)
+        if whole < s.start:
+            line = (
+                f"{whole:,} of {s.steps:,} steps are of episodes that ended, and learning begins "
+                f"with {s.start:,}: take more steps, fewer environments, or a lower start"
+            )
+            if not self._pretrained:
+                raise HandrailError(f"nothing was learnt: {line}")
+            watcher.say(f"nothing was learnt online: {line}")
 
     def _train(self, watcher: Watcher) -> None:
         s = self.settings

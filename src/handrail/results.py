@@ -206,6 +206,15 @@ def read_rows(file: Path, columns: tuple[str, ...] = COLUMNS) -> list[dict[str, 
             raise HandrailError(f"{file} is no CSV file: {error}") from error
         if not reader.fieldnames:
             raise HandrailError(f"{file} is empty; remove it, or name another")
-        if tuple(reader.fieldnames) != columns or any(None in row for row in rows):
-            raise HandrailError(f"{file} is no table of results: its columns are others")
+        if tuple(reader.fieldnames) != columns:
+            odd = [name for name in reader.fieldnames if name not in columns]
+            odd = [f"there is {name!r}" for name in odd]
+            odd += [f"there is no {name!r}" for name in columns if name not in reader.fieldnames]
+            why = odd[0] if odd else "their order is another"
+            raise HandrailError(f"{file} is no table of results: its columns are others ({why})")
+        for number, row in enumerate(rows, 1):
+            if None in row:
+                raise HandrailError(
+                    f"{file}, row {number} has more values than there are columns; mend it"
+                )
     return rows

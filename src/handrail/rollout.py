@@ -78,9 +78,17 @@ class Rollout:
     where several finish at once, so everything is a function of the seeds and the policies.
     """
 
-    def __init__(self, envs: Sequence[CMDP], seed_of: Callable[[int], int | None]):
+    def __init__(
+        self,
+        envs: Sequence[CMDP],
+        seed_of: Callable[[int], int | None],
+        steps: int | None = None,
+    ):
+        """``steps``: how many of each environment are played, at most; its ``state`` needs to hold
+        no longer episode."""
         self._slots = [_Slot(env) for env in envs]
         self._spec = envs[0].spec_
+        self._longest = min(self._spec.horizon, steps or self._spec.horizon)
         self._seed_of = seed_of
         self._next = 0
         self.carry: Any = None  # until the first policy gives its own
@@ -143,8 +151,8 @@ class Rollout:
 
         Its arrays have the same shapes whenever it is taken.
         """
-        horizon, n = self._spec.horizon, len(self._slots)
-        actions = np.zeros((n, horizon, self._spec.action_size), np.float32)
+        n = len(self._slots)
+        actions = np.zeros((n, self._longest, self._spec.action_size), np.float32)
         for row, slot in enumerate(self._slots):
             if slot.actions:
                 actions[row, : len(slot.actions)] = slot.actions

@@ -90,6 +90,12 @@ class Run:
             raise HandrailError(
                 f"cannot write {path}: {error.strerror}; choose another --out"
             ) from error
+        except UnicodeEncodeError as error:
+            path.rmdir()
+            raise HandrailError(
+                f"{error.object!r} is not UTF-8, so the settings cannot be written; work in a "
+                "directory of another name"
+            ) from error
         return cls.open(path)
 
     @classmethod

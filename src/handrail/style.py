@@ -60,6 +60,7 @@ _STYLE: dict[Any, Any] = {
     "ytick.color": "#555555",
     "legend.frameon": False,
     "savefig.dpi": _DPI,
+    "text.parse_math": False,  # labels are the user's: a dollar in one is a dollar
 }
 _LIMIT = "#444444"
 FEASIBLE = "#E3F2EC"

@@ -58,8 +58,19 @@ class Spec:
         return (high + low) / 2, (high - low) / 2
 
     def to_box(self, unit: Float32[np.ndarray, "*B A"]) -> Float32[np.ndarray, "*B A"]:
+        """From [-1, 1]^A to the task's box, which rounding does not leave."""
         centre, half = self._affine()
-        return np.asarray(centre + half * unit, np.float32)
+        low, high = (np.asarray(bound, np.float64) for bound in (self.action_low, self.action_high))
+        inmost, outmost = low.astype(np.float32), high.astype(np.float32)
+        inmost = np.where(inmost < low, np.nextafter(inmost, np.float32(np.inf)), inmost)
+        outmost = np.where(outmost > high, np.nextafter(outmost, np.float32(-np.inf)), outmost)
+        return np.clip(np.asarray(centre + half * unit, np.float32), inmost, outmost)
+
+    def outside(self, action: Float[np.ndarray, "*B A"]) -> Bool[np.ndarray, "*B A"]:
+        """Which values lie beyond the task's box, by more than others may have rounded."""
+        low, high = (np.asarray(bound, np.float64) for bound in (self.action_low, self.action_high))
+        room = 1e-5 * np.maximum((high - low) / 2, 1.0)
+        return (action < low - room) | (action > high + room)
 
     def to_unit(self, action: Float32[np.ndarray, "*B A"]) -> Float32[np.ndarray, "*B A"]:
         centre, half = self._affine()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ from handrail.data import sources
 from handrail.errors import HandrailError
 from handrail.figures import data_set
 from handrail.progress import Console
+from handrail.storage import require_place
 from handrail.types import within
 
 
@@ -55,16 +57,18 @@ def dataset(
     files = [] if out.is_dir() else [out, out.with_suffix(".png")]
     for path in [*files, *([keep] if keep else [])]:
         sources.require_new(path)
+    if out.is_dir():
+        require_place(out / "set.hdf5")
     players = datasets.kept(policies) if policies else datasets.shipped(task)
     with Console().interruptible() as console:
         if choose is not None:
             players = datasets.choose(task, players, choose, watcher=console)
         played = datasets.play(task, episodes, players, seed=seed, watcher=console)
+    file = _free(out / datasets.file_name(task, played)) if out.is_dir() else out
+    sources.write(played, file, "dsrl", spec)
     if keep is not None:
         for number, player in enumerate(players):
             shutil.copytree(player, keep / f"{number:02}")
-    file = out / datasets.file_name(task, played) if out.is_dir() else out
-    sources.write(played, file, "dsrl", spec)
     figure = file.with_suffix(".png")
     returns, costs = (np.array([getattr(e, name) for e in played]) for name in ("return_", "cost"))
     data_set(returns, costs, figure, limit=spec.cost_limit)
@@ -78,3 +82,9 @@ def dataset(
         f"{figure}"
     )
     show(found, text, as_json=json)
+
+
+def _free(file: Path) -> Path:
+    """The file's name, or where a set has it already, one with the first number that is free."""
+    names = (file.with_stem(f"{file.stem}-{number}") for number in itertools.count(2))
+    return next(f for f in itertools.chain([file], names) if not f.exists())

@@ -45,6 +45,10 @@ def results(
         ranks: of Marvel: rank correlations of the same runs' critics (CSV).
         json: one JSON object on standard output instead of text.
     """
+    if out.resolve() in {file.resolve() for file in (table, curves, guides, ranks) if file}:
+        raise HandrailError(f"--out is {out}, which the page is made from; give it another name")
+    if out.is_dir():
+        raise HandrailError(f"--out is {out}, a directory; name the page's file")
     results = read_results(table)
     paper = of(results, table.stem)
     for name, given, section in (

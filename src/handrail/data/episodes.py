@@ -120,9 +120,8 @@ class Episodes(Sequence[Episode]):
                     f"the {what} of the demonstrations have {have} values, {spec.task} has {want}; "
                     "they are of another task"
                 )
-        low, high = np.asarray(spec.action_low) - 1e-5, np.asarray(spec.action_high) + 1e-5
         for number, episode in enumerate(self.episodes):
-            outside = (episode.actions < low) | (episode.actions > high)
+            outside = spec.outside(episode.actions)
             if outside.any():
                 step, axis = np.argwhere(outside)[0]
                 raise HandrailError(

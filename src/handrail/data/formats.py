@@ -96,7 +96,7 @@ def load_dsrl(path: Path) -> Loaded:
             return Loaded("dsrl", None, [], [problem])
         flat = {key: _array(file[key]) for key in DSRL}
         task = file.attrs.get("task")
-    task = task if isinstance(task, str) else None
+    task = _task(task)
     if problems := misshapen("the file", flat):
         return Loaded("dsrl", task, [], problems)
     last = (flat["terminals"] > 0) | (flat["timeouts"] > 0)
@@ -168,8 +168,11 @@ def load_minari(path: Path) -> Loaded:
     raws, problems = [], []
     with h5py.File(data / "main_data.hdf5") as file:
         for key in sorted(file, key=lambda key: (len(str(key)), key)):
-            group: Any = file[key]
+            group: Any = file.get(key)
             name = str(key).replace("_", " ")
+            if group is None:
+                problems.append(f"{name} lies in a file that is not there; copy the whole set")
+                continue
             if not isinstance(group, h5py.Group):
                 problems.append(f"{name} is no episode; remove it")
                 continue
@@ -186,7 +189,12 @@ def load_minari(path: Path) -> Loaded:
             seed = group.attrs.get("seed")
             seed = int(seed) if isinstance(seed, int | np.integer) else None
             raws.append(Raw(name, observations, actions, rewards, costs, terminated, seed))
-    return Loaded("minari", metadata.get("task"), raws, problems)
+    return Loaded("minari", _task(metadata.get("task")), raws, problems)
+
+
+def _task(named: Any) -> str | None:
+    """What a set says of its task, where that can be one's name."""
+    return named if isinstance(named, str) and named else None
 
 
 def write_minari(episodes: Episodes, draft: Path, name: str, spec: Spec | None) -> None:

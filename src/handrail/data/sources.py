@@ -155,8 +155,9 @@ def _load(path: Path) -> Loaded:
     """
     try:
         return LOADERS[_format(path)](path)
-    except OSError as error:  # h5py's too: it has no other for a file that is cut short
-        reason = error.strerror or str(error).splitlines()[0]
+    except (OSError, RuntimeError, KeyError, TypeError) as error:  # h5py's, of damaged files
+        said = getattr(error, "strerror", None) or str(error)
+        reason = (said.splitlines() or [type(error).__name__])[0]
         raise HandrailError(
             f"{path}: cannot be read ({reason}); it is damaged, cut short or not yours to read: "
             "copy or make it again"
@@ -246,8 +247,7 @@ def _unlike(name: str, episode: Episode, spec: Spec) -> list[str]:
     if len(episode) > spec.horizon:
         problems.append(f"{name} has {len(episode)} steps, {spec.task} ends after {spec.horizon}")
     if episode.actions.shape[1] == spec.action_size:
-        low, high = (np.asarray(b, np.float32) for b in (spec.action_low, spec.action_high))
-        outside = (episode.actions < low - 1e-5) | (episode.actions > high + 1e-5)
+        outside = spec.outside(episode.actions)
         if outside.any():
             problems.append(f"actions of {name} leave the box of {spec.task} at {place(outside)}")
     return problems

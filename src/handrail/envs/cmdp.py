@@ -7,6 +7,7 @@ that are not finite.
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,6 +72,11 @@ class CMDP(gymnasium.Wrapper):
             env.observation_space, f"{task.name}: observations", "FlattenObservation"
         )
         actions = _box(env.action_space, f"{task.name}: actions", "TransformAction")
+        if not np.issubdtype(actions.dtype, np.floating):
+            raise HandrailError(
+                f"{task.name}: actions are {actions.dtype}, handrail's are fractions; make the box "
+                "one of floats, and round in step"
+            )
         if not (np.isfinite(actions.low).all() and np.isfinite(actions.high).all()):
             raise HandrailError(
                 f"{task.name}: an action has no finite bound; rescale it to a bounded Box"
@@ -94,7 +100,7 @@ class CMDP(gymnasium.Wrapper):
 
     def _observation(self, observation: Any) -> np.ndarray:
         try:
-            flat = np.asarray(observation, np.float32).ravel()
+            flat = np.array(observation, np.float32).ravel()  # a copy: it may be changed in place
         except (TypeError, ValueError):
             raise self._broken(f"an observation is {observation!r}, no array of numbers,") from None
         if flat.size != self.spec_.observation_size:
@@ -187,9 +193,19 @@ class CMDP(gymnasium.Wrapper):
             HandrailError: the environment draws none.
         """
         try:
-            picture: Any = self.env.render()
-        except (NotImplementedError, gymnasium.error.Error):
-            picture = None
-        if not isinstance(picture, np.ndarray) or picture.ndim != 3:
+            picture: Any = self._its_own("render", self.env.render)
+        except HandrailError as error:
+            if isinstance(error.__cause__, NotImplementedError | gymnasium.error.Error):
+                picture = None
+            else:
+                raise
+        if not isinstance(picture, np.ndarray) or picture.ndim != 3 or picture.shape[2] < 3:
             raise HandrailError(f"{self.task.name} draws no pictures (render_mode rgb_array)")
+        if picture.dtype != np.uint8:
+            raise self._broken(f"render gives pictures of {picture.dtype}, not of uint8,")
         return picture[..., :3]
+
+    def close(self) -> None:
+        """What breaks then is passed over: all that was asked of the environment is done."""
+        with contextlib.suppress(Exception):
+            self.env.close()

@@ -14,7 +14,7 @@ from handrail.page.words import number, paragraphs, table
 
 METHODS = ("Marvel", "Marvel (entropy)", "Marvel (BEAR-Lag)")
 """That pre-align each in a way of their own; a plain PID changes nothing of it."""
-CRITICS = {"q": "$Q$", "qc": "$Q_c$"}
+CRITICS = {"q": "Q", "qc": "Q_c"}
 """As the figure writes them."""
 
 

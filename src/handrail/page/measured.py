@@ -80,14 +80,14 @@ def read_results(file: Path) -> Results:
         of = _Fields(where, row)
         settings = of.settings()
         cells.setdefault((row["task"], row["method"]), {})[of.whole("seed")] = Result(
-            seed=of.whole("seed"),
-            env_steps=of.whole("env_steps"),
-            episodes=of.whole("episodes"),
+            seed=of.whole("seed", least=0),
+            env_steps=of.whole("env_steps", least=0),
+            episodes=of.whole("episodes", least=1),
             return_=of.number("return"),
             return_min=of.number("return_min"),
-            cost=of.number("cost"),
-            cost_max=of.number("cost_max"),
-            violation_rate=of.number("violation_rate"),
+            cost=of.number("cost", least=0),
+            cost_max=of.number("cost_max", least=0),
+            violation_rate=of.number("violation_rate", least=0, most=1),
             training_cost=of.optional("cumulative_cost"),
             wall_seconds=of.number("wall_seconds"),
             commit=row["commit"],
@@ -169,24 +169,29 @@ class _Fields:
     where: str
     row: Mapping[str, str]
 
-    def number(self, column: str) -> float:
+    def number(self, column: str, least: float = -math.inf, most: float = math.inf) -> float:
         try:
             value = float(self.row[column])
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
             raise self._wrong(column, "number")
+        if not least <= value <= most:
+            most_ = f", and {most:g} at most" if most < math.inf else ""
+            raise self._wrong(column, f"number of {least:g} or more{most_}")
         return value
 
     def optional(self, column: str) -> float | None:
         """None where the cell is empty."""
         return self.number(column) if self.row[column] else None
 
-    def whole(self, column: str) -> int:
+    def whole(self, column: str, least: float = -math.inf) -> int:
         try:
-            return int(self.row[column])
+            found = int(self.row[column])
         except ValueError:
             raise self._wrong(column, "whole number") from None
+        self.number(column, least)
+        return found
 
     def settings(self) -> dict:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -55,13 +54,17 @@ def _block(sources: Sources) -> tuple[list[str], list[str]]:
     fit = [t for t in sources.has_run([own]) if _comparable(sources, t)]
     others = [m for m in sources.judged if any((t, m) in sources.results for t in fit)]
     others = [m for m in others if m != own]
-    most: tuple[list[str], list[str]] = [own], fit
-    for count in range(1, len(others) + 1):
-        for chosen in itertools.combinations(others, count):
-            tasks = [t for t in fit if all((t, m) in sources.results for m in chosen)]
-            if len(tasks) * (count + 1) >= len(most[0]) * len(most[1]):
-                most = [m for m in sources.methods if m in (*chosen, own)], tasks
-    methods, tasks = most
+    run = {m: frozenset(t for t in fit if (t, m) in sources.results) for m in others}
+    shared = {frozenset(fit)}  # sets of tasks that some methods have in common
+    for of in set(run.values()):
+        shared |= {tasks & of for tasks in shared}
+    blocks = ([[m for m in others if tasks <= run[m]], tasks] for tasks in shared)
+    chosen, within = max(
+        blocks,
+        key=lambda b: (len(b[1]) * (len(b[0]) + 1), len(b[0]), sorted(fit.index(t) for t in b[1])),
+    )
+    methods = [m for m in sources.methods if m in (*chosen, own)]
+    tasks = [t for t in fit if t in within]
     beside = [m for m in sources.paper.beside if all((t, m) in sources.results for t in tasks)]
     return [*methods, *beside], tasks
 

@@ -72,9 +72,10 @@ class Sources:
         return min((x for x in found if x is not None), default=None)
 
     def limits(self, task: str) -> list[float]:
-        """By which cells of the task were judged, rising; the task's own where none has been run,
+        """By which runs of the task were judged, rising; the task's own where none has been run,
         and none where that is unknown."""
-        found = {self.limit(task, method) for method in self.every_method} - {None}
+        runs = (run for (of, _), cell in self.results.items() if of == task for run in cell)
+        found = {run.cost_limit for run in runs} - {None}
         own = envs.cost_limit(task)
         return sorted(x for x in found or {own} if x is not None)
 

@@ -12,6 +12,9 @@ from typing import Any, Literal, get_args
 from handrail.demonstrations import Level
 from handrail.errors import HandrailError
 
+DEMONSTRATIONS, EXPERT = "demonstrations", "expert"
+"""Labels of what a table needs made beside its rows, which none of these may have."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -120,12 +123,20 @@ def _faults(table: Table) -> Iterator[str]:
         ):
             if not isinstance(value := getattr(row, what), kind):
                 yield f"{what} of {row.label!r} is {value!r}; it must be {told}"
+    for of, online in (
+        ("", table.online),
+        *((f" of {t!r}", own.online) for t, own in table.task.items()),
+    ):
+        if not isinstance(online, dict):
+            yield f"online{of} is {online!r}; it must be a table"
     if unknown := sorted(set(table.task) - set(table.tasks)):
         yield f"[task.{unknown[0]!r}] is of no task of the table; name it in tasks"
     rows = {row.label: row for row in table.method}
     if not rows or len(rows) < len(table.method):
         yield "there must be one [[method]] or more, each with a label of its own"
     for row in table.method:
+        if row.label in (DEMONSTRATIONS, EXPERT):
+            yield f"a method's label is {row.label!r}, which names a stage; call it otherwise"
         if not _count(row.seeds):
             yield f"seeds of {row.label!r} is {row.seeds!r}; it must be 1 or more"
         for what in ("guide", "offline"):

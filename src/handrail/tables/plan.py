@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,15 +18,13 @@ from typing import Any, Literal
 from handrail import datasets
 from handrail.demonstrations import Level, expert_path
 from handrail.errors import HandrailError
-from handrail.jobs import METHODS, build
+from handrail.jobs import METHODS, PATHS, build, names_a_path
 from handrail.methods import Method
+from handrail.offline_methods import HANDOVER
 from handrail.online_methods import OnlineMethod
 from handrail.runs import plain
 from handrail.storage import read_json
-from handrail.tables.definition import Row, Table, Task
-
-DEMONSTRATIONS, EXPERT = "demonstrations", "expert"
-"""Labels of the stages that are no rows of the table."""
+from handrail.tables.definition import DEMONSTRATIONS, EXPERT, Row, Table, Task
 
 
 @dataclass(frozen=True)
@@ -209,13 +207,18 @@ class _Planner:
         try:
             stated = _with_defaults(METHODS[name], {**settings, "task": task, "seed": seed})
             method = build(METHODS[name], stated, Path(f"the settings of {label!r}"))
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise HandrailError(
                 f"the settings of {label!r} are faulty: {error}; mend it"
             ) from error
+        except HandrailError as error:  # a setting's own line does not name the row
+            of = f"the settings of {label!r}"
+            said = str(error)
+            raise HandrailError(said if said.startswith(of) else f"{of}: {said}") from error
         resolved = plain(method.settings())
-        path = self._place(task) / f"{_slug(label)}-{seed}-{_content(method)}"
         paths = tuple(stage.path for stage in needs)
+        content = _content(method, [path.name for path in paths])
+        path = self._place(task) / f"{_slug(label)}-{seed}-{content}"
         return self._keep(Stage(path, task, label, seed, resolved, paths, self.table.evaluate))
 
     def _place(self, task: str) -> Path:
@@ -234,12 +237,32 @@ def _with_defaults(cls: type, settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _named(settings: dict[str, Any]) -> dict[str, Any]:
-    """Stages by their names alone, which hold their content: not by where they lie."""
+def _named(settings: dict[str, Any], stages: Collection[str]) -> dict[str, Any]:
+    """Stages by their names alone, which hold their content: not by where they lie. A user's own
+    files and directories by what they hold."""
+    own = _own_files(settings, stages)
     return {
-        key: Path(value).name if key in ("demos", "guide", "offline") else value
+        key: _held(Path(value)) if key in own else Path(value).name if key in PATHS else value
         for key, value in settings.items()
     }
+
+
+def _own_files(settings: dict[str, Any], stages: Collection[str]) -> list[str]:
+    """The settings that name files or directories which are no stages of the table."""
+    return [
+        key
+        for key, value in settings.items()
+        if names_a_path(key, value) and Path(value).name not in stages
+    ]
+
+
+def _held(path: Path) -> str:
+    """A digest of a file, or of the policy and the networks of a run; where there is neither
+    (whoever is to read it will say so), the path."""
+    parts = [path, path / "policy", path / HANDOVER]
+    files = [f for part in parts for f in (part.iterdir() if part.is_dir() else [part])]
+    found = [hashlib.sha256(f.read_bytes()).hexdigest() for f in sorted(files) if f.is_file()]
+    return _digest(found) if found else str(path)
 
 
 def _without(settings: dict[str, Any], names: set[str], group: str = "") -> dict[str, Any]:
@@ -250,9 +273,9 @@ def _without(settings: dict[str, Any], names: set[str], group: str = "") -> dict
     }
 
 
-def _content(method: Method) -> str:
-    """The digest of what a run is made from."""
-    return _digest(_without(_named(plain(method.settings())), method.unread()))
+def _content(method: Method, stages: Collection[str]) -> str:
+    """The digest of what a run is made from, ``stages`` (by name) among it."""
+    return _digest(_without(_named(plain(method.settings()), stages), method.unread()))
 
 
 def _digest(value: Any) -> str:
@@ -271,15 +294,13 @@ def cells(stages: Iterable[Stage]) -> Iterator[Stage]:
 def spare(stages: Sequence[Stage], rows: Iterable[dict[str, str]]) -> list[Stage]:
     """The stages, those marked as spared that nobody needs: cells that stand in a table of results
     already, of the same content and judged by as many episodes, and what only such cells need."""
-    entered: dict[tuple[str, str, str], list[dict[str, str]]] = {}
-    for row in rows:
-        entered.setdefault((row["task"], row["method"], row["seed"]), []).append(row)
+    last = {(row["task"], row["method"], row["seed"]): row for row in rows}  # which pages show
     wanted: set[Path] = set()
     marked = []
     for stage in reversed(stages):  # whoever needs it has come before
-        known = entered.get((stage.task, stage.label, str(stage.seed)), [])
+        row = last.get((stage.task, stage.label, str(stage.seed)))
         cell = any(cells([stage]))
-        if cell and any(_same(stage, row) for row in known):
+        if cell and row is not None and _same(stage, row):
             stage = replace(stage, entered=True)
         if stage.path in wanted or (cell and not stage.entered):
             if not stage.done:
@@ -296,4 +317,9 @@ def _same(stage: Stage, row: dict[str, str]) -> bool:
         method = build(METHODS[stage.settings["method"]], settings, Path("the row"))
     except (HandrailError, TypeError, ValueError, AttributeError):  # of another version, or by hand
         return False
-    return row["episodes"] == str(stage.episodes) and stage.path.name.endswith(_content(method))
+    names = [need.name for need in stage.needs]
+    return (
+        row["episodes"] == str(stage.episodes)
+        and not _own_files(settings, names)  # what they held then the row does not tell
+        and stage.path.name.endswith(_content(method, names))
+    )

@@ -45,7 +45,7 @@ def work(stage: Stage) -> None:
         return
     if (stage.path / "settings.toml").is_file():
         _when_left(stage.path)
-        go_on(stage.path)
+        go_on(stage.path, stage.method())  # the table may have been moved since
     else:
         start(stage.method())
     _judge(stage)
