@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import h5py
 import jax
@@ -411,6 +413,22 @@ def test_a_run_goes_on_from_another_directory(handrail, monkeypatch, tmp_path):
     code, _, errors = handrail("resume", begun / "cut")
     assert code == 2
     assert "toy.hdf5" in errors
+
+
+def test_what_a_simulator_prints_is_no_part_of_the_answer(trained, handrail, monkeypatch):
+    reset = toy.Toy.reset
+
+    def talks(self: toy.Toy, **given: Any):
+        print("loading urdf")
+        os.write(1, b"loading meshes\n")  # as a C library does
+        return reset(self, **given)
+
+    monkeypatch.setattr(toy.Toy, "reset", talks)
+    code, out, errors = handrail("evaluate", trained["bc"], "--episodes", 2, "--json")
+    assert code == 0
+    assert json.loads(out)["episodes"] == 2
+    assert errors.count("loading urdf") == errors.count("loading meshes") > 0
+    assert "loading urdf" in handrail("evaluate", trained["bc"], "--episodes", 2)[1]
 
 
 def test_a_complete_run_has_nothing_to_resume(trained, handrail):

@@ -254,7 +254,10 @@ def test_a_level_that_is_not_shipped_is_told(definition):
         (('[task."gym/toy:Toy', '[task."gym/toy:Tay'), "is of no task of the table"),
         (("evaluate = 3", "evaluate = "), "cannot be read"),
         (('label = "BC"', 'label = "expert"'), "label is 'expert', which names a stage; call"),
-        (("[online]\nsteps = 240\nevaluate_episodes = 2", "online = 3"), "online is 3; it must be a"),
+        (
+            ("[online]\nsteps = 240\nevaluate_episodes = 2", "online = 3"),
+            "online is 3; it must be a",
+        ),
         (("updates = 60", "updates = -60"), "the settings of 'BC': updates is -60"),
         (("seeds = 2", ""), "'seeds' of 'IQL' is missing; say it"),
         (("evaluate = 3", ""), "'evaluate' is missing; say it"),

@@ -3,6 +3,7 @@ so that ``handrail --help`` answers at once."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import os
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable
 
 from handrail import __version__
+from handrail.answers import answer_alone
 from handrail.errors import HandrailError, Stopped
 
 COMMANDS = {
@@ -82,7 +84,9 @@ def _run(command: str, arguments: list[str]) -> None:
     elif command == "--version":
         print(f"handrail {__version__}")
     elif command in COMMANDS:
-        importlib.import_module(f"handrail.commands.{command}").main(arguments)
+        module = importlib.import_module(f"handrail.commands.{command}")
+        with answer_alone() if "--json" in arguments else contextlib.nullcontext():
+            module.main(arguments)
     else:
         close = difflib.get_close_matches(command, COMMANDS, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""

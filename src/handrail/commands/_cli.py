@@ -18,6 +18,7 @@ from typing import Any, TextIO
 import docstring_parser
 import tyro
 
+from handrail.answers import aloud
 from handrail.errors import HandrailError
 
 
@@ -52,7 +53,8 @@ def parse(
             made = tyro.cli(asked, args=argv, prog=f"handrail {command}", **given)
     except SystemExit as end:
         if not end.code:
-            print(_wrapped(help_.getvalue()) + note, end="")
+            with aloud():
+                print(_wrapped(help_.getvalue()) + note, end="")
             raise
         raise HandrailError(_in_a_line(complaint.getvalue(), command)) from None
     return made() if asked is later else made
@@ -126,7 +128,8 @@ def take_flag(argv: list[str], flag: str) -> bool:
 def show(value: dict[str, Any], text: Any, *, as_json: bool) -> None:
     """One JSON object on a line, or what a person likes to read: text, or a table of rich's."""
     if as_json:
-        print(json.dumps(value))
+        with aloud():
+            print(json.dumps(value))
     elif isinstance(text, str):
         print(text)
     else:

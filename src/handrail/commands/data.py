@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from handrail import envs
+from handrail.answers import aloud
 from handrail.commands._cli import parse, show
 from handrail.data import dsrl, hub, sources
 from handrail.data.episodes import Episodes
@@ -48,7 +49,8 @@ def check(path: Positional[Path], task: str | None = None, json: bool = False) -
     spec = envs.spec(task) if task else None
     found = sources.inspect(path, spec)
     if json:
-        print(json_.dumps(found))
+        with aloud():
+            print(json_.dumps(found))
     else:
         for name, value in found["summary"].items():
             print(f"{name:<22}{_text(value)}")

@@ -6,6 +6,7 @@ import json as json_
 from dataclasses import asdict
 
 from handrail import envs
+from handrail.answers import aloud
 from handrail.commands._cli import parse
 from handrail.errors import HandrailError
 
@@ -31,8 +32,9 @@ def tasks(json: bool = False) -> None:
             missing, sizes = str(error), (None, None)
         rows.append((task, *sizes))
     if json:
-        for task, o, a in rows:
-            print(json_.dumps({**asdict(task), "observations": o, "actions": a}))
+        with aloud():
+            for task, o, a in rows:
+                print(json_.dumps({**asdict(task), "observations": o, "actions": a}))
         return
     from rich.console import Console
     from rich.table import Table
