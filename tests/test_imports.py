@@ -7,7 +7,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "handrail"
 LAYERS = [
-    {"__init__", "errors", "machine", "products", "stats", "style", "types"},
+    {"__init__", "answers", "errors", "machine", "products", "stats", "style", "types"},
     {"cli", "metrics_file", "multipliers", "networks", "progress", "storage", "transformer"},
     {"__main__", "data", "figures", "pid"},  # the command line finds the others by name
     {"envs", "policies", "runs"},

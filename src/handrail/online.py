@@ -291,20 +291,17 @@ class Online:
         closed then, whatever happens.
 
         Raises:
-            HandrailError: nothing was learnt, as too few steps were of episodes that had ended.
             Stopped: the watcher asked for it; a checkpoint was written.
         """
         with self._simulators:
             self._train(watcher)
         s, whole = self.settings, len(self._replay)
         if whole < s.start:
-            line = (
-                f"{whole:,} of {s.steps:,} steps are of episodes that ended, and learning begins "
-                f"with {s.start:,}: take more steps, fewer environments, or a lower start"
+            watcher.say(
+                f"nothing was learnt online: {whole:,} of {s.steps:,} steps are of episodes that "
+                f"ended, and learning begins with {s.start:,}; take more steps, fewer "
+                "environments, or a lower start"
             )
-            if not self._pretrained:
-                raise HandrailError(f"nothing was learnt: {line}")
-            watcher.say(f"nothing was learnt online: {line}")
 
     def _train(self, watcher: Watcher) -> None:
         s = self.settings
