@@ -21,7 +21,7 @@ import toy
 from handrail import cli, envs
 from handrail.data import sources
 from handrail.data.episodes import Episodes
-from handrail.jobs import METHODS
+from handrail.jobs import METHODS, method_of
 from handrail.metrics_file import read_metrics
 from handrail.networks import Actor
 from handrail.policies import MLPPolicy
@@ -397,6 +397,7 @@ def test_a_run_goes_on_from_another_directory(handrail, monkeypatch, tmp_path):
     name = ["train", "bc", toy.TOY, "--demos", "toy.hdf5", *short]
     assert handrail(*name, "--out", "whole")[0] == 0
     assert handrail(*name, "--out", "cut")[0] == 0
+    assert method_of(Run.open(Path("cut"))).settings()["demos"] == Path("toy.hdf5")
     (begun / "cut" / "summary.json").unlink()
     shutil.rmtree(begun / "cut" / "checkpoint")
     monkeypatch.chdir(elsewhere)

@@ -93,7 +93,7 @@ def _found(settings: dict[str, Any], began: Path) -> dict[str, Any]:
         if isinstance(value, dict):
             value = _found(value, began)
         elif names_a_path(name, value) and (began / value).exists():
-            value = str(began / value)
+            value = value if Path.cwd() == began else str(began / value)
         found[name] = value
     return found
 
