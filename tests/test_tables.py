@@ -357,21 +357,6 @@ def test_every_stage_is_made_once_and_never_again(stages):
     assert again.begun == []
 
 
-def test_what_was_deleted_while_others_are_made_is_made_again(stages):
-    class Deletes(Script):
-        def begin(self, stage: Stage) -> Future[int]:
-            if stage.label == "BC" and self.begun.count("demonstrations 0") == 1:
-                stage.needs[0].unlink()
-            return super().begin(stage)
-
-    mine = [s for s in _toys(stages) if s.seed == 0 and s.label != "IQL"]
-    workers = Deletes({})
-    progress, _ = _carry(mine, workers)
-    assert not progress.failed
-    assert all(stage.done for stage in mine)
-    assert [name for name in workers.begun if name[:4] == "demo"] == 2 * ["demonstrations 0"]
-
-
 def test_a_users_own_files_are_content(definition, tmp_path):
     def path(folder: str) -> Path:
         mine = f'settings = {{ demos = "{tmp_path}/{folder}/demos.hdf5", bc = {{ updates = 7 }} }}'

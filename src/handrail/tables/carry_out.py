@@ -86,9 +86,7 @@ def _carry_out(
             futures[workers.begin(stage)] = stage
         show(progress)
         if not futures:
-            gone = [s for s in stages if not s.done and s.path not in progress.failed]
-            waiting = gone if ready == [] else waiting  # deleted since it was made: made again
-            time.sleep(every)  # or no machine is there now
+            time.sleep(every)  # no machine is there now
             continue
         for future in wait(futures, timeout=every, return_when=FIRST_COMPLETED).done:
             stage = futures.pop(future)
