@@ -357,6 +357,23 @@ def test_every_stage_is_made_once_and_never_again(stages):
     assert again.begun == []
 
 
+def test_what_was_deleted_while_others_are_made_is_made_again(stages):
+    class Deletes(Script):
+        def begin(self, stage: Stage) -> Future[int]:
+            if stage.label == "BC":
+                stage.needs[0].unlink()
+            return super().begin(stage)
+
+    mine = [s for s in _toys(stages) if s.label == EXPERT or (s.seed == 0 and s.label != "IQL")]
+    workers = Deletes({})
+    progress, _ = _carry(mine, workers)
+    assert not progress.failed
+    assert all(stage.done for stage in mine)
+    assert workers.begun == [
+        "expert 1", "demonstrations 0", "BC 0", "demonstrations 0", "GOLD (BC-IQL) 0"
+    ]  # fmt: skip
+
+
 def test_a_users_own_files_are_content(definition, tmp_path):
     def path(folder: str) -> Path:
         mine = f'settings = {{ demos = "{tmp_path}/{folder}/demos.hdf5", bc = {{ updates = 7 }} }}'

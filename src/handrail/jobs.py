@@ -92,8 +92,8 @@ def _found(settings: dict[str, Any], began: Path) -> dict[str, Any]:
     for name, value in settings.items():
         if isinstance(value, dict):
             value = _found(value, began)
-        elif names_a_path(name, value) and (began / value).exists():
-            value = value if Path.cwd() == began else str(began / value)
+        elif names_a_path(name, value) and Path.cwd() != began and (began / value).exists():
+            value = str(began / value)
         found[name] = value
     return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -50,6 +51,7 @@ class Spec:
         low, high = tuple(values["action_low"]), tuple(values["action_high"])
         return cls(**{**values, "action_low": low, "action_high": high})
 
+    @cached_property
     def _affine(self) -> tuple[np.ndarray, np.ndarray]:
         low, high = (
             np.asarray(self.action_low, np.float32),
@@ -57,14 +59,19 @@ class Spec:
         )
         return (high + low) / 2, (high - low) / 2
 
+    @cached_property
+    def _inside(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the largest float32 that do not leave the box."""
+        low, high = (np.asarray(bound, np.float64) for bound in (self.action_low, self.action_high))
+        least, most = low.astype(np.float32), high.astype(np.float32)
+        least = np.where(least < low, np.nextafter(least, np.float32(np.inf)), least)
+        return least, np.where(most > high, np.nextafter(most, np.float32(-np.inf)), most)
+
     def to_box(self, unit: Float32[np.ndarray, "*B A"]) -> Float32[np.ndarray, "*B A"]:
         """From [-1, 1]^A to the task's box, which rounding does not leave."""
-        centre, half = self._affine()
-        low, high = (np.asarray(bound, np.float64) for bound in (self.action_low, self.action_high))
-        inmost, outmost = low.astype(np.float32), high.astype(np.float32)
-        inmost = np.where(inmost < low, np.nextafter(inmost, np.float32(np.inf)), inmost)
-        outmost = np.where(outmost > high, np.nextafter(outmost, np.float32(-np.inf)), outmost)
-        return np.clip(np.asarray(centre + half * unit, np.float32), inmost, outmost)
+        centre, half = self._affine
+        least, most = self._inside
+        return np.minimum(np.maximum(np.asarray(centre + half * unit, np.float32), least), most)
 
     def outside(self, action: Float[np.ndarray, "*B A"]) -> Bool[np.ndarray, "*B A"]:
         """Which values lie beyond the task's box, by more than others may have rounded."""
@@ -73,7 +80,7 @@ class Spec:
         return (action < low - room) | (action > high + room)
 
     def to_unit(self, action: Float32[np.ndarray, "*B A"]) -> Float32[np.ndarray, "*B A"]:
-        centre, half = self._affine()
+        centre, half = self._affine
         return np.asarray((action - centre) / half, np.float32)
 
 

@@ -42,7 +42,8 @@ def dataset(
     Args:
         task: suite/Name; `handrail tasks` lists them.
         out: the HDF5 file to write, which must not exist; or a directory, in which it is named as
-            DSRL names its files: Safety<Task>-v0-<largest cost>-<episodes>.hdf5.
+            DSRL names its files: Safety<Task>-v0-<largest cost>-<episodes>.hdf5, with a number
+            if that name is taken.
         episodes: how many, shared out evenly among the policies.
         seed: of the first episode; the others follow.
         policies: what plays them: policies, or runs with --keep-policies; by default those that are

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from handrail.page.sources import Sources
-from handrail.page.words import bold, mean, number, paragraphs, table, told
+from handrail.page.words import mean, paragraphs, table, told
 
 OTHER = "BEAR-Lag"
 """The offline learner; what goes on from its policy has it in brackets."""
@@ -18,7 +18,7 @@ def other_start(sources: Sources) -> str:
     rows = []
     for task in tasks:
         best = sources.best(task, methods)
-        cells = (_cell(sources, task, m, m == best) for m in methods)
+        cells = (_cell(sources, task, m, best) for m in methods)
         rows.append([sources.paper.label(task), *cells])
     rows.append(["score", *(_score(sources, m) for m in methods)])
     names = [m.removesuffix(f" ({OTHER})") for m in methods]
@@ -32,12 +32,9 @@ def other_start(sources: Sources) -> str:
     )
 
 
-def _cell(sources: Sources, task: str, method: str, best: bool) -> str:
+def _cell(sources: Sources, task: str, method: str, best: str | None) -> str:
     seeds = len(sources.returns(task, method))
-    if not seeds:
-        return "not run"
-    cost = number(sources.costs(task, method).mean(), sources.cost_places(task))
-    text = bold(f"{number(sources.returns(task, method).mean(), 1)} / {cost}", best)
+    text = sources.pair(task, method, best)
     return f"{text} ({seeds})" if seeds > 1 else text
 
 

@@ -42,7 +42,7 @@ def overview(sources: Sources) -> str:
     rows = []
     for task in tasks:
         best = sources.best(task)
-        cells = [_pair(sources, task, method, method == best) for method in methods]
+        cells = [sources.pair(task, method, best) for method in methods]
         rows.append([sources.paper.label(task), _limit(sources, task), *cells])
     whole, run = len(tasks) * len(sources.every_method), len(sources.results)
     several = any(len(sources.limits(task)) > 1 for task in tasks)
@@ -55,13 +55,6 @@ def overview(sources: Sources) -> str:
         + sources.paper.note,
         table(["task", "limit", *methods], rows, "lr" + "r" * len(methods)),
     )
-
-
-def _pair(sources: Sources, task: str, method: str, best: bool) -> str:
-    if (task, method) not in sources.results:
-        return "not run"
-    cost = number(sources.costs(task, method).mean(), sources.cost_places(task))
-    return bold(f"{number(sources.returns(task, method).mean(), 1)} / {cost}", best)
 
 
 def _limit(sources: Sources, task: str) -> str:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from handrail import envs
 from handrail.page.measured import Curves, Ranks, Result, Results
 from handrail.page.paper import Paper
-from handrail.page.words import mean
+from handrail.page.words import bold, mean, number
 from handrail.types import within
 
 
@@ -88,6 +88,13 @@ class Sources:
     def cost_places(self, task: str) -> int:
         """Decimals of a cost: two where a limit is about one step's."""
         return 1 if min(self.limits(task), default=0.0) >= 2 else 2
+
+    def pair(self, task: str, method: str, best: str | None) -> str:
+        """Return / cost of a cell, means over seeds; in bold where the method is the ``best``."""
+        if (task, method) not in self.results:
+            return "not run"
+        cost = number(self.costs(task, method).mean(), self.cost_places(task))
+        return bold(f"{number(self.returns(task, method).mean(), 1)} / {cost}", method == best)
 
     def best(self, task: str, methods: Sequence[str] | None = None) -> str | None:
         """Of these (or all) methods the one that earns most with its mean cost within the limit."""

@@ -34,7 +34,7 @@ def _compared(sources: Sources, gold: str, marvel: str, joined: str) -> str:
     rows, ahead = [], []
     for task in sources.has_run(trio):
         best = sources.best(task, trio)
-        cells = [_told(sources, task, m, m == best) for m in trio]
+        cells = [_told(sources, task, m, best) for m in trio]
         seeds = min(len(sources.results[task, m]) for m in trio)
         ahead.append(best == joined)
         rows.append([sources.paper.label(task), *cells, "yes" if ahead[-1] else "no", f"{seeds}"])
@@ -44,8 +44,7 @@ def _compared(sources: Sources, gold: str, marvel: str, joined: str) -> str:
     return table(["task", *trio, "ahead of both", "seeds"], rows, "lrrrlr")
 
 
-def _told(sources: Sources, task: str, method: str, best: bool) -> str:
-    cost = number(sources.costs(task, method).mean(), sources.cost_places(task))
-    told = bold(f"{number(sources.returns(task, method).mean(), 1)} / {cost}", best)
+def _told(sources: Sources, task: str, method: str, best: str | None) -> str:
+    told = sources.pair(task, method, best)
     spent = sources.training_cost(task, method)
     return told if spent is None else f"{told}, {number(spent, 0)}"

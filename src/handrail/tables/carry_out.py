@@ -86,7 +86,9 @@ def _carry_out(
             futures[workers.begin(stage)] = stage
         show(progress)
         if not futures:
-            time.sleep(every)  # no machine is there now
+            if not ready:  # what the others need was deleted since it was made: it is made again
+                waiting = [s for s in stages if not s.done and s.path not in progress.failed]
+            time.sleep(every)  # or no machine is there now
             continue
         for future in wait(futures, timeout=every, return_when=FIRST_COMPLETED).done:
             stage = futures.pop(future)
