@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+# Read when JAX is loaded, here and in every process that a test starts. The compiler takes most of
+# the tests' time, for programs that run for a moment. test_demo.py compiles as users do.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+
 import jax
 import pytest
 import toy

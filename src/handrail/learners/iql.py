@@ -140,9 +140,7 @@ def update(
         lambda net: value_loss(net, batch, q, settings.expectile), aux=True
     )
 
-    # As published, the advantage and the backup take the value that has just been updated.
-    advantage = q - value.net(batch.observation)[0]
-    key, log_alpha, metrics = state.key, state.log_alpha, {}
+    key, log_alpha, advantage, metrics = state.key, state.log_alpha, q - v, {}
     if log_alpha is not None:
         key, k1 = jax.random.split(key)
         alpha = jnp.exp(log_alpha.net)
@@ -159,6 +157,8 @@ def update(
             lambda net: ddpg_bc_loss(net, state.critic.net, batch, alpha, held)
         )
     else:
+        # As published, the advantage (and the backup) take the value that has just been updated.
+        advantage = q - value.net(batch.observation)[0]
         actor, loss_pi = state.actor.descend(lambda net: awr_loss(net, batch, advantage, settings))
 
     v_next = value.net(batch.next_observation)[0]
