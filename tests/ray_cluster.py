@@ -10,7 +10,10 @@ import sys
 from ray.cluster_utils import Cluster
 
 small = {"num_cpus": 1, "object_store_memory": 80_000_000}
-cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
+head = {**small, "include_dashboard": False}
+# A machine is lost when it has not answered five times; Ray asks every three seconds.
+head["_system_config"] = {"health_check_period_ms": 300}
+cluster = Cluster(initialize_head=True, head_node_args=head)
 second = cluster.add_node(**small)
 print(cluster.address, flush=True)
 if sys.stdin.readline():

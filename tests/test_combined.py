@@ -22,6 +22,7 @@ from handrail.guidance import GuidanceSettings
 from handrail.handover import Learnt
 from handrail.jobs import start
 from handrail.learners import iql
+from handrail.learners.bc import BCSettings
 from handrail.learners.cloning import CloningSettings
 from handrail.learners.cpq import CPQSettings
 from handrail.learners.iql import IQLSettings
@@ -42,6 +43,7 @@ from handrail.types import Draws, Policy, Step
 LOOP = OnlineSettings(
     steps=240, environments=3, block=24, batch=8, start=48, evaluate_every=48, evaluate_episodes=2
 )
+SMALL = BCSettings(hidden=(8,), updates=60, batch=8)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +112,7 @@ def test_the_last_rows_of_a_batch_are_demonstrations(data, tmp_path, monkeypatch
 
 
 def test_another_policy_may_guide(data, tmp_path):
-    guide = through(BC(task=toy.TOY, demos=data), tmp_path / "bc")
+    guide = through(BC(task=toy.TOY, demos=data, bc=SMALL), tmp_path / "bc")
     method = made(data, guide=guide)
     method.check()
     path = through(method, tmp_path / "run")
@@ -129,7 +131,7 @@ def test_a_leash_is_counted_in_the_spread_of_the_demonstrations(name, data, tmp_
         common = {"task": toy.TOY, "demos": data, "online": LOOP}
         method = {
             "handrail": lambda: made(data, leash=strength),
-            "gold": lambda: GOLD(**common, guide="bc", iql=small, pretrain=10),
+            "gold": lambda: GOLD(**common, guide="bc", bc=SMALL, iql=small, pretrain=10),
             "iql": lambda: IQL(**common, iql=small, pretrain=10),
         }[name]()
         arrays, _ = load_policy(through(method, path))[0].to_arrays()
@@ -151,7 +153,7 @@ def test_iqls_leash_is_told_which_part_of_a_batch_is_demonstrations(
     monkeypatch.setattr(iql, "learner", lambda *of: told.append(of[1:]) or learner(*of))
     common = {"task": toy.TOY, "demos": data, "online": LOOP, "pretrain": 10}
     common |= {"demonstration_share": share, "iql": IQLSettings(hidden=(8,), extraction="ddpg_bc")}
-    method = GOLD(**common, guide="bc") if name == "gold" else IQL(**common)
+    method = GOLD(**common, guide="bc", bc=SMALL) if name == "gold" else IQL(**common)
     through(method, tmp_path / "run")
     assert told == [(sources.read(data).spread(method.spec()), share)]
 
@@ -176,7 +178,7 @@ def test_the_leash_keeps_the_student_near_the_demonstrations(data, tmp_path):
 
 def test_refusals(data, tmp_path):
     other = through(BC(task=toy.ENDS, demos=toy.demonstration_file(
-        tmp_path / "ends.hdf5", toy.ENDS)), tmp_path / "bc")  # fmt: skip
+        tmp_path / "ends.hdf5", toy.ENDS), bc=SMALL), tmp_path / "bc")  # fmt: skip
     with pytest.raises(HandrailError, match=f"is of {toy.ENDS}, not of {toy.TOY}"):
         start(made(data, guide=other, out=tmp_path / "run"))
     assert not (tmp_path / "run").exists()

@@ -7,11 +7,18 @@ import subprocess
 import sys
 import time
 
+import pytest
 import toy
 
 from handrail.cli import main
 
 LAUNCH = "import sys; from handrail.cli import main; sys.exit(main())"
+
+
+@pytest.fixture(autouse=True)
+def compiled_as_users_do(monkeypatch):
+    """The networks are of a user's sizes here, and slow where they are not optimised."""
+    monkeypatch.delenv("JAX_DISABLE_MOST_OPTIMIZATIONS")
 
 
 def test_small_demo_needs_no_pybullet(tmp_path):
@@ -22,7 +29,6 @@ def test_small_demo_needs_no_pybullet(tmp_path):
     command = [sys.executable, "-c", LAUNCH, "demo", "--out", str(out), "--steps", "3000"]
     command += ["--episodes", "2", "--updates", "5", "--judged", "4"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    del environment["JAX_DISABLE_MOST_OPTIMIZATIONS"]  # compiled as a user's
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=500, check=False
     )

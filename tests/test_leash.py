@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,14 +60,10 @@ def test_a_leash_of_no_strength_is_none(nets):
     batch = random_batch(B, O, A)
     settings = replace(SAC, hidden=(8, 8))
     spec = replace(probes.SPEC, observation_size=O, action_size=A)
+    update = eqx.filter_jit(sac_lagrangian.update)
+    begin = sac_lagrangian.from_offline(settings, KEY, spec, nets)
     states = [
-        sac_lagrangian.update(
-            settings,
-            sac_lagrangian.from_offline(settings, KEY, spec, nets),
-            batch,
-            jnp.float32(1.0),
-            leash,
-        )[0]
+        update(settings, begin, batch, jnp.float32(1.0), leash)[0]
         for leash in (None, Leash(0.0, 0.5))
     ]
     for ours, theirs in zip(*(jax.tree.leaves(s.actor.net) for s in states), strict=True):
