@@ -203,7 +203,8 @@ class Recorder:
 
     def act(self, carry: Any, step: Step, draws: Draws) -> tuple[np.ndarray, Any]:
         self.seen.append(step)
-        return np.full((len(carry), 1), self.action, np.float32), np.where(step.first, 1, carry + 1)
+        t = None if carry is None else np.where(step.first, 1, carry + 1)
+        return np.full((len(step.first), 1), self.action, np.float32), t
 
 
 @dataclass
@@ -314,7 +315,25 @@ def test_the_students_part_of_an_episode_is_of_its_own_steps(schedule):
             assert part == pytest.approx(actors(over.episode).count("S") / len(over.episode))
             parts.add(part)
     assert len(parts) > 2
-    assert Alone(0, 1).part(None, 0) == 1
+
+
+@pytest.mark.parametrize(("warmup", "waits"), [(0, 0), (45, 0), (0, 45), (30, 60)])
+def test_alone_what_counts_is_what_the_student_acted_in_once_it_learns(warmup, waits):
+    """Neither random actions nor a policy that waits for its first update answer to a multiplier."""
+    behaviour = Alone(warmup, 1, waits)
+    rollout = Rollout([envs.make(toy.ENDS) for _ in range(3)], lambda number: number)
+    rollout.carry = behaviour.policy(Recorder(STUDENT), 0).initial(3)  # type: ignore[arg-type]
+    begun, parts = np.zeros(3, int), []
+    for step in range(40):
+        policy = behaviour.policy(Recorder(STUDENT), 3 * step)  # type: ignore[arg-type]
+        for over in rollout.advance(policy):
+            steps = 3 * np.arange(begun[over.row], step + 1)
+            expected = (steps >= max(warmup, waits)).mean()
+            parts.append(behaviour.part(rollout.carry, over.row))
+            assert parts[-1] == pytest.approx(expected)
+            begun[over.row] = step + 1
+    assert parts[-1] == 1
+    assert (min(parts) == 0) == (max(warmup, waits) > 0)
 
 
 def test_the_share_is_of_the_steps_since_it_was_last_asked_for():

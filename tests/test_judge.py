@@ -56,11 +56,23 @@ def test_without_an_average_the_latest_parameters_are_judged():
 
 @pytest.mark.parametrize("steps", [1, 50, 100, 400])
 def test_half_of_what_was_is_left_after_the_half_life_however_it_is_cut(steps):
+    """What the run began with, 99, is no part of it: nothing was learnt then."""
     follower = judge(average=200.0)
-    follower.begin(at(8.0))
-    for _ in range(400 // steps):
-        follower.follow(at(4.0), steps)
-    np.testing.assert_allclose(follower.actor, 4.0 + 4.0 / 4, rtol=1e-5)
+    follower.begin(at(99.0))
+    for actor in (8.0, 4.0):
+        for _ in range(400 // steps):
+            follower.follow(at(actor), steps)
+    older = 0.5 ** (400 / 200)
+    np.testing.assert_allclose(follower.actor, (8 * older + 4) / (older + 1), rtol=1e-5)
+
+
+def test_restored_an_average_goes_on_with_the_same_weights():
+    first, second = judge(average=200.0), judge(average=200.0)
+    first.follow(at(8.0), 50)
+    second.restore(first.state(), None, at(8.0))
+    for follower in (first, second):
+        follower.follow(at(4.0), 100)
+    np.testing.assert_array_equal(first.actor, second.actor)
 
 
 def test_what_came_before_a_beginning_is_forgotten():
@@ -75,8 +87,8 @@ def test_what_came_before_a_beginning_is_forgotten():
 
 def test_the_average_is_what_is_played_and_kept():
     follower = judge(average=100.0)
-    follower.begin(at(0.0))
-    follower.follow(at(0.4), 100)
+    follower.follow(at(0.1), 100)
+    follower.follow(at(0.25), 100)  # counts twice
     row = follower.evaluate(goes_to)
     seeds = range(VALIDATION_SEED, VALIDATION_SEED + 10)
     played = list(play(goes_to(at(0.2)), [envs.make(toy.TOY)], seeds))

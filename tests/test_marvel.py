@@ -14,6 +14,7 @@ from broken_off import assert_same, broken, kept, through
 
 from handrail import envs
 from handrail.baselines import JSRL, PEX, SO2, WSRL, Relearn, WarmStart
+from handrail.behaviour import Alone
 from handrail.cli import main
 from handrail.combined import Handrail
 from handrail.data.replay import Replay
@@ -207,14 +208,25 @@ def begun(data, offline, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("cls", "steps"),
-    [(WarmStart, 0), (WSRL, LOOP.start), (JSRL, 0), (Handrail, 0)],
+    [(WarmStart, 0), (WSRL, LOOP.start), (Relearn, 0), (SO2, 0), (JSRL, None), (Handrail, None)],
 )
-def test_a_multiplier_is_in_full_force_once_the_student_answers_to_it(cls, steps, begun):
-    """What episodes cost before anything is learnt says little of the student's multiplier; what
-    they cost while a guide acts is counted by the student's part of them."""
+def test_a_multiplier_moves_once_the_student_answers_to_it(cls, steps, begun):
+    """What episodes cost while a policy waits to learn says little of its multiplier; what they
+    cost while a guide acts is counted by the student's part of them."""
     _, online = begun(cls, multiplier="pid")
-    assert online.controller.fade_in == steps
-    assert isinstance(online.behaviour, Guidance) == (cls in (JSRL, Handrail))
+    assert online.controller.fade_in == 0
+    if steps is None:
+        assert isinstance(online.behaviour, Guidance)
+    else:
+        assert online.behaviour == Alone(0, SPEC.action_size, steps)
+
+
+def test_random_actions_move_no_multiplier(tmp_path):
+    """From scratch, far above its limit, lambda is what it was until the student acts."""
+    method = SACLag(task=toy.ENDS, cost_limit=0.0, cost_weight=0.7, online=LOOP, sac=SAC)
+    for warmup in (0, LOOP.steps):
+        table = read_metrics(through(replace(method, warmup=warmup), tmp_path / f"{warmup}"))
+        assert (set(table["cost_weight"]) == {0.7}) == (warmup > 0)
 
 
 def test_a_guides_cost_moves_no_multiplier(data, offline, tmp_path):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from tyro.conf import OmitArgPrefixes
 
 from handrail import expansion
+from handrail.behaviour import Alone
 from handrail.errors import HandrailError
 from handrail.fine_tuning import ByEither, KeepsData
 from handrail.learners.cvpo import CVPOSettings
@@ -31,13 +32,14 @@ class WarmStart(ByEither):
 
     @property
     def waits(self) -> int:
-        """Steps until the control of the multiplier is in full force."""
+        """Steps until there is something that answers to the multiplier."""
         return 0
 
     def train(self, run: Run, watcher: Watcher) -> Student:
         learnt = self.pretrain(run, watcher)
         learner = self.learner(learnt.networks, critics=self.keeps_critics)
-        return self.finetune(run, watcher, learnt, learner, fade_in=self.waits)
+        alone = Alone(0, self.spec().action_size, waits=self.waits)
+        return self.finetune(run, watcher, learnt, learner, alone)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,7 @@ class WSRL(WarmStart):
 
     @property
     def waits(self) -> int:
-        return self.online.start  # nothing answers to the multiplier before
+        return self.online.start
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from handrail.policies import HeldRandom
-from handrail.types import Metrics, Policy
+from handrail.types import Draws, Metrics, Policy, Step
 
 
 class Ended(NamedTuple):
@@ -33,7 +35,8 @@ class Behaviour(Protocol):
 
     def part(self, carry: Any, row: int) -> float:
         """Of the row's episode so far, the part of its steps that counts for the student's
-        multiplier, 0 to 1: that no guide acted in. ``carry`` is the policy's, after the last."""
+        multiplier, 0 to 1: that a student acted in which learns. ``carry`` is the policy's, after
+        the last."""
         ...
 
     def metrics(self, steps: int, carry: Any) -> Metrics:
@@ -43,24 +46,32 @@ class Behaviour(Protocol):
 
 @dataclass
 class Alone:
-    """The student acts, after ``warmup`` steps of held random actions."""
+    """The student acts, after ``warmup`` steps of held random actions; the first update comes after
+    ``waits`` steps, where that is to be waited for."""
 
     warmup: int
     action_size: int
+    waits: int = 0
     state: dict[str, Any] = field(default_factory=dict)
 
     def policy(self, student: Policy, steps: int) -> Policy:
-        return _WarmUp(HeldRandom(self.action_size), student, steps < self.warmup)
+        warm, idle = steps < self.warmup, steps < max(self.warmup, self.waits)
+        return _WarmUp(HeldRandom(self.action_size), student, warm, idle)
 
     def observe(self, ended: Sequence[Ended], steps: int) -> None:
         pass
 
-    def part(self, carry: Any, row: int) -> float:
-        """All: there is no guide; over the warm-up the control fades in by the run's steps."""
-        return 1.0
+    def part(self, carry: AloneCarry, row: int) -> float:
+        return 1 - float(carry.idle[row] / carry.t[row])
 
     def metrics(self, steps: int, carry: Any) -> Metrics:
         return {}
+
+
+class AloneCarry(NamedTuple):
+    random: Any
+    t: np.ndarray  # (B,) steps into the episode
+    idle: np.ndarray  # (B,) those in which nothing was learnt yet, or chance acted
 
 
 @dataclass(frozen=True)
@@ -68,11 +79,17 @@ class _WarmUp:
     random: HeldRandom
     student: Policy
     warm: bool
+    idle: bool
 
-    def initial(self, batch: int) -> Any:
-        return self.random.initial(batch)
+    def initial(self, batch: int) -> AloneCarry:
+        none = np.zeros(batch, int)
+        return AloneCarry(self.random.initial(batch), none, none)
 
-    def act(self, carry, step, draws):
+    def act(self, carry: AloneCarry, step: Step, draws: Draws) -> tuple[np.ndarray, AloneCarry]:
+        t, idle = (np.where(step.first, 0, count) for count in (carry.t, carry.idle))
+        random = carry.random
         if self.warm:
-            return self.random.act(carry, step, draws)
-        return self.student.act(None, step, draws)[0], carry
+            action, random = self.random.act(random, step, draws)
+        else:
+            action = self.student.act(None, step, draws)[0]
+        return action, AloneCarry(random, t + 1, idle + self.idle)

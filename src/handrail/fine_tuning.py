@@ -178,9 +178,9 @@ class FromOffline(ShapedOnline, FromDataSet):
         """Of the online learner."""
         return self.sac.discount
 
-    def holds(self, fade_in: float) -> Controller:
-        """What holds the cost limit, beside the learner; in full force after ``fade_in`` steps."""
-        return self.controller(limit=self.limit(), fade_in=fade_in)
+    def holds(self) -> Controller:
+        """What holds the cost limit, beside the learner."""
+        return self.controller(limit=self.limit())
 
     def finetune(
         self,
@@ -190,13 +190,11 @@ class FromOffline(ShapedOnline, FromDataSet):
         learner: Learner,
         behaviour: Behaviour | None = None,
         demonstration_share: float = 0.0,
-        fade_in: float = 0.0,
     ) -> Student:
         """Online, from fresh replay; by default the student acts alone, from the first step.
 
         Args:
             demonstration_share: part of each batch that is drawn from the data set.
-            fade_in: steps until the control of the multiplier is in full force.
         """
         online = Online(
             run,
@@ -204,7 +202,7 @@ class FromOffline(ShapedOnline, FromDataSet):
             self.loop(),
             make_env=lambda: envs.make(self.task),
             behaviour=behaviour or Alone(0, self.spec().action_size),
-            controller=self.holds(fade_in),
+            controller=self.holds(),
             seed=self.seed,
             demonstrations=self.demonstrations(run, watcher) if demonstration_share else None,
             demonstration_share=demonstration_share,
@@ -276,5 +274,5 @@ class ByEither(FromOffline):
     def discount(self) -> float:
         return self.cvpo.discount if self._cvpo else super().discount
 
-    def holds(self, fade_in: float) -> Controller:
-        return Unshaped(self.limit()) if self._cvpo else super().holds(fade_in)
+    def holds(self) -> Controller:
+        return Unshaped(self.limit()) if self._cvpo else super().holds()

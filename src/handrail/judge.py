@@ -78,6 +78,8 @@ class Judge:
         self._controller, self._envs, self._unit = controller, envs, unit
         self.actor = actor
         """What is evaluated: the average, or the latest parameters."""
+        self._mass = 0.0
+        """Part of the average that is of parameters that were in force, 0 to 1."""
         self.best_actor = actor
         self.best: list[float] | None = None
         """Return and cost, with its caution, of the best evaluation."""
@@ -85,15 +87,17 @@ class Judge:
     def begin(self, actor: np.ndarray) -> None:
         """From here on: what came before is neither part of the average, nor may it be best."""
         self.actor = self.best_actor = actor
-        self.best = None
+        self.best, self._mass = None, 0.0
 
     def follow(self, actor: np.ndarray, steps: int) -> None:
         """``actor`` is in force for the next ``steps``."""
         if not self.settings.average:
             self.actor = actor
             return
-        part = np.float32(1 - 0.5 ** (steps / self.settings.average))
-        self.actor = self.actor + part * (actor - self.actor)
+        part = 1 - 0.5 ** (steps / self.settings.average)
+        # Divided by it, the average holds nothing of what the run began with: untrained networks.
+        self._mass += part * (1 - self._mass)
+        self.actor = self.actor + np.float32(part / self._mass) * (actor - self.actor)
 
     def evaluate(self, policy: Callable[[np.ndarray], Student]) -> Metrics:
         """Play the validation episodes with the policy of these parameters, which are kept if they
@@ -119,10 +123,13 @@ class Judge:
 
     def state(self) -> dict[str, Any]:
         """Arrays for a checkpoint; ``best`` goes with its numbers."""
-        average = {"average": self.actor} if self.settings.average else {}
+        average = (
+            {"average": self.actor, "mass": np.array(self._mass)} if self.settings.average else {}
+        )
         return {"best": self.best_actor, **average}
 
     def restore(self, state: dict[str, Any], best: list[float] | None, actor: np.ndarray) -> None:
         """``actor``: the latest parameters."""
         self.best, self.best_actor = best, state["best"]
         self.actor = state.get("average", actor)
+        self._mass = float(state.get("mass", 0.0))

@@ -1,4 +1,4 @@
-"""The methods of ``handrail train`` that act in the simulator, GOLD apart (``handrail.gold``)."""
+"""The methods of ``handrail train`` that learn online alone: IQL, CVPO, SAC-Lagrangian, the expert."""
 
 from __future__ import annotations
 
@@ -136,7 +136,8 @@ class IQL(ShapedOnline, WarmedUp):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_share(self.demonstration_share, self.pretrain, self.online.batch)
+        if self.demos is not None:
+            require_share(self.demonstration_share, self.pretrain, self.online.batch)
 
     def check(self) -> None:
         super().check()
@@ -159,7 +160,7 @@ class IQL(ShapedOnline, WarmedUp):
             self.online,
             make_env=lambda: envs.make(self.task),
             behaviour=Alone(warmup, spec.action_size),
-            controller=self.controller(limit=self.limit(), fade_in=warmup),
+            controller=self.controller(limit=self.limit()),
             seed=self.seed,
             demonstrations=demonstrations,
             demonstration_share=share,
@@ -249,9 +250,9 @@ class SACLag(ShapedOnline, WarmedUp):
     """What moves lambda: ``fixed`` nothing; ``pid`` what training episodes cost beyond the limit
     (Stooke et al. 2020), ``gradient`` the integral of that alone; ``adaptive-pid`` with gains that
     adapt too (Marvel's aPID)."""
-    fade_in: int | None = None
-    """Steps over which the control of lambda comes into full force: where a cost that is felt from
-    the first step teaches to stand still. None: the warm-up's."""
+    fade_in: int = 0
+    """Steps of the run, the warm-up's among them, over which the control of lambda comes into full
+    force: where a cost that is felt as soon as the student acts teaches to stand still."""
     sac: OmitArgPrefixes[sac_lagrangian.SACLagrangianSettings] = field(
         default_factory=sac_lagrangian.SACLagrangianSettings
     )
@@ -259,7 +260,7 @@ class SACLag(ShapedOnline, WarmedUp):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.fade_in is not None and self.fade_in < 0:
+        if self.fade_in < 0:
             raise HandrailError(f"fade_in is {self.fade_in}; it must be 0 or more")
         self.sac.require_rows(self.online.batch)
 
@@ -274,9 +275,7 @@ class SACLag(ShapedOnline, WarmedUp):
             self.online,
             make_env=lambda: envs.make(self.task),
             behaviour=Alone(self.warmup, self.spec().action_size),
-            controller=self.controller(
-                limit=self.limit(), fade_in=self.warmup if self.fade_in is None else self.fade_in
-            ),
+            controller=self.controller(limit=self.limit(), fade_in=self.fade_in),
             seed=self.seed,
             reward_unit=self.unit(None),
         )
