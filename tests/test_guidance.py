@@ -319,7 +319,7 @@ def test_the_students_part_of_an_episode_is_of_its_own_steps(schedule):
 
 @pytest.mark.parametrize(("warmup", "waits"), [(0, 0), (45, 0), (0, 45), (30, 60)])
 def test_alone_what_counts_is_what_the_student_acted_in_once_it_learns(warmup, waits):
-    """Neither random actions nor a policy that waits for its first update answer to a multiplier."""
+    """Neither chance nor a policy that waits for its first update answers to a multiplier."""
     behaviour = Alone(warmup, 1, waits)
     rollout = Rollout([envs.make(toy.ENDS) for _ in range(3)], lambda number: number)
     rollout.carry = behaviour.policy(Recorder(STUDENT), 0).initial(3)  # type: ignore[arg-type]

@@ -123,9 +123,9 @@ def test_the_overview_counts_cells_and_marks_the_best_within_the_limit(sources):
     assert "7 of 90 cells" in text
     heads = row_of(text, "task")
     circle = dict(zip(heads, row_of(text, "Car-Circle"), strict=True))
-    assert circle["BC"] == "450.0 / 25.0"
-    assert circle["CVPO"] == "**500.0 / 10.0**"  # at the limit is within it
-    assert circle[GOLD] == "650.0 / 13.0"  # earns more, costs too much
+    assert circle["BC"] == "450.0 / 25.0 (2)"
+    assert circle["CVPO"] == "**500.0 / 10.0** (2)"  # at the limit is within it
+    assert circle[GOLD] == "650.0 / 13.0 (2)"  # earns more, costs too much
     assert circle["DT"] == "not run"
     gather = dict(zip(heads, row_of(text, "Car-Gather", "0.5"), strict=True))
     assert (gather[GOLD], gather["CVPO"]) == ("**14.0 / 0.25**", "12.0 / 0.25")
@@ -135,16 +135,18 @@ def test_the_overview_counts_cells_and_marks_the_best_within_the_limit(sources):
 
 
 def test_a_task_in_detail(sources):
+    third = replace(sources.results[CIRCLE, GOLD][0], seed=2, return_=650.0, cost=13.0)
+    results = {**sources.results, (CIRCLE, GOLD): (*sources.results[CIRCLE, GOLD], third)}
+    sources = replace(sources, results=results)
     circle, gather, own = re.split("\n### ", tasks_in_detail(sources))[1:]
     assert row_of(circle, GOLD) == [
-        GOLD, "650.0 (600.0 to 700.0)", "500.0", "13.0 (12.0 to 14.0)", "42", "50%", "1,000", "2",
+        GOLD, "650.0 (600.0 to 700.0)", "500.0", "13.0 (12.0 to 14.0)", "42", "50%", "1,000", "3",
         "688.3 / 3.2",
     ]  # fmt: skip
-    assert row_of(circle, "CVPO")[1] == "**500.0** (480.0 to 520.0)"
+    assert row_of(circle, "CVPO")[1] == "**500.0**"  # two seeds tell no interval
     assert row_of(circle, "BC")[6] == ""  # it does not train in the simulator
     assert row_of(circle, "IQL") == ["IQL", "not run", "", "", "", "", "", "0", "630.7 / 17.5"]
     assert row_of(circle, "IQL (demos)")[-1] == ""  # not in the paper
-    # A single seed has no interval.
     assert row_of(gather, GOLD)[1:4] == ["**14.0**", "-86.0", "**0.25**"]
     assert row_of(gather, GOLD)[-1] == "14.0 / 0.14"
     assert own.startswith(f"`{OWN}`")
@@ -195,8 +197,8 @@ def test_the_page_of_a_users_own_table_is_no_papers(tmp_path, monkeypatch, capfd
     heads, cells = row_of(first, "task"), row_of(first, f"`{MINE}`")
     # Each is held to its own limit: 6 is beyond 5, and 20 is within 25.
     assert dict(zip(heads, cells, strict=True)) == {
-        "task": f"`{MINE}`", "limit": "0, 5 and 25", "loose": "**30.0 / 20.00**",
-        "strict": "22.0 / 4.50", "beyond": "40.0 / 6.00", "none": "10.0 / 0.00",
+        "task": f"`{MINE}`", "limit": "0, 5 and 25", "loose": "**30.0 / 20.00** (2)",
+        "strict": "22.0 / 4.50 (2)", "beyond": "40.0 / 6.00", "none": "10.0 / 0.00",
     }  # fmt: skip
     assert "Of several limits of a task each is held to its own" in re.sub(r"\s+", " ", text)
     detail = text.split("## Task by task")[1].split("\n## ")[0]
@@ -302,8 +304,10 @@ def test_over_tasks_by_hand(sources):
     assert f"`{OWN}`" in text
 
 
-def test_intervals_over_tasks_come_with_two_seeds(tmp_path):
+def test_intervals_over_tasks_come_with_three_seeds(tmp_path):
     rows = [row for row in ROWS if row["task"] == CIRCLE]
+    third = [result(CIRCLE, GOLD, 2, 650.0, 13.0), result(CIRCLE, "CVPO", 2, 500.0, 10.0)]
+    two, rows = rows, [*rows, *third]
     sources = Sources(
         papers.GOLD,
         read_results(write_csv(tmp_path / "r.csv", COLUMNS, rows)),
@@ -315,7 +319,12 @@ def test_intervals_over_tasks_come_with_two_seeds(tmp_path):
     assert row_of(text, GOLD)[1] == f"{(low + high) / 2:.2f} ({low:.2f} to {high:.2f})"
     assert row_of(text, GOLD)[2] == "1.30 (1.20 to 1.40)"
     assert row_of(text, "CVPO")[4:] == ["100% (100% to 100%)", "0% (0% to 0%)"]
+    assert row_of(text, "BC")[1].endswith(" (2 seeds)")
+    assert row_of(text, "BC")[4] == "100% (2 seeds)"
     assert "Left out" not in text
+    read = read_results(write_csv(tmp_path / "two.csv", COLUMNS, two))
+    text = over_tasks(replace(sources, results=read))
+    assert row_of(text, GOLD)[1:3] == [f"{(low + high) / 2:.2f} (2 seeds)", "1.30 (2 seeds)"]
 
 
 def test_the_largest_part_without_a_gap_is_compared(tmp_path):
@@ -390,7 +399,7 @@ def test_panels_of_curves_show_means_bands_levels_and_the_limit(tmp_path):
     assert [set(line.get_ydata()) for line in above.get_lines() if line.is_dashed()] == [{3.0}]
     assert lines(below) == [[[0, 600], [10, 6]]]
     assert [set(x.get_ydata()) for x in below.get_lines() if x.is_dashed()] == [{7.0}, {10.0}]
-    assert below.get_ylim() == (0, 50)  # five limits
+    assert below.get_ylim() == (0, 40)  # four limits
     assert its_cost.get_ylim()[1] > 500
     assert below.get_title(loc="right") == "limit 10"
     (legend,) = figure.legends
@@ -414,6 +423,21 @@ def test_panels_of_planes_show_means_seeds_and_the_limit(tmp_path):
     names = [panel.get_title(loc="right") for panel in axes]
     assert names == ["limit 10", "", "limit 0", "limits 1, 4", "limit 2"]
     assert figure.axes[5].get_visible() is False
+
+
+def test_what_is_far_beyond_the_limit_is_named_not_drawn(tmp_path):
+    points = {
+        GOLD: (np.array([1.0, 3.0]), np.array([4.0, 6.0])),
+        "CPQ": (np.array([10.0, 30.0]), np.array([40.0, 40.5])),  # four limits are 40
+        "BC": (np.array([5.0]), np.array([40.0])),
+    }
+    tasks = [TaskPoints(f"{i}", limits, points) for i, limits in enumerate([[10.0], [], [0.0]])]
+    limited, *others = planes(tasks, [*points], tmp_path / "planes.png").axes
+    assert lines(limited) == [[[1, 4], [3, 6]], [[2, 5]], [[5, 40]], [[5, 40]]]
+    assert [text.get_text() for text in limited.texts] == ["beyond the picture:\nCPQ: 20 / 40"]
+    for axes in others:  # nothing to measure it by
+        assert len(lines(axes)) == 6
+        assert not axes.texts
 
 
 @pytest.mark.parametrize(("returns", "width"), [((38.3, 38.4), 3.85), ((-20.0, 40.0), 75.0)])
@@ -453,7 +477,7 @@ def test_guides_stand_beside_the_students_of_their_seeds(guided):
     text = guide_quality(guided)
     # Gains are 11 and 5, each of its own seed.
     assert row_of(text, "Point-Goal", "BC") == [
-        "Point-Goal", "BC", "22.0 / 25.0", "GOLD (BC-IQL)", "30.0 / 8.0", "8.0 (5.0 to 11.0)", "2",
+        "Point-Goal", "BC", "22.0 / 25.0", "GOLD (BC-IQL)", "30.0 / 8.0", "8.0", "2",
     ]  # fmt: skip
     assert row_of(text, "Point-Goal", "DT (medium)")[2:] == [
         "18.0 / 40.0", "GOLD (DT-IQL, medium)", "25.0 / 6.0", "7.0", "1",

@@ -25,7 +25,7 @@ COMMANDS = {
     "table": "a paper's table: tasks x methods x seeds, on all cores or a cluster",
     "figures": "draw runs: learning curves, the reward-cost plane",
     "results": "a page of results: tables, figures, the paper beside",
-    "data": "check or convert a data set",
+    "data": "check, convert or download a data set",
     "demo": "the main job: demonstrations, guide, student, compared and drawn",
 }
 

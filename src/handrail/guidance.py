@@ -32,8 +32,8 @@ class GuidanceSettings:
     schedule: ScheduleName = "prefix_curriculum"
     """A prefix that shrinks (GOLD's paper), a random one (JSRL), a coin a step (GOLD's code)."""
     share: float = 0.3
-    """Part of the run's steps in which the guide acts at all, 0 to 1. (The curriculum: where every
-    stage advances at once; stages that wait may make it a third longer.)"""
+    """Part of the run's steps in which the guide acts at all, above 0 to 1. (The curriculum: where
+    every stage advances at once; stages that wait may make it a third longer.)"""
     horizon: int | None = None
     """H1, steps: the guide's part of an episode at first. None: the mean length of the guide's own
     episodes (JSRL), which is the task's horizon where none terminates."""

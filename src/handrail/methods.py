@@ -1,8 +1,9 @@
 """The methods of ``handrail train``: what they have in common, and those that only imitate.
 
 Each class is one method: a frozen dataclass of settings whose ``train`` takes a run to its end,
-from wherever it stands, and returns the policy. Those that act in the simulator are in
-``handrail.online_methods``, GOLD itself is in ``handrail.gold``.
+from wherever it stands, and returns the policy. What learns online alone is in
+``handrail.online_methods``, the papers' methods and what they are compared with are in
+``handrail.gold``, ``handrail.marvel``, ``handrail.baselines``, ``handrail.combined``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The methods of ``handrail train`` that learn online alone: IQL, CVPO, SAC-Lagrangian, the expert."""
+"""The methods that learn online alone: IQL, CVPO, SAC-Lagrangian, the expert."""
 
 from __future__ import annotations
 

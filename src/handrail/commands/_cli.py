@@ -50,7 +50,13 @@ def parse(
             _flowing_help(),
         ):
             given = {"default": target(task=tyro.MISSING, **defaults)} if defaults else {}
-            made = tyro.cli(asked, args=argv, prog=f"handrail {command}", **given)
+            made = tyro.cli(
+                asked,
+                args=argv,
+                prog=f"handrail {command}",
+                config=(tyro.conf.HelptextFromCommentsOff,),  # they say why, to who reads the code
+                **given,
+            )
     except SystemExit as end:
         if not end.code:
             with aloud():

@@ -44,8 +44,8 @@ enters with 0.6, and tells the episodes of a small set apart (docs/decisions/000
 
 @dataclass(frozen=True)
 class DTSettings:
-    """Settings of the guide; the defaults are those of GOLD's published code, where the paper is
-    silent or differs (docs/gold.md)."""
+    """Settings of the guide; sizes by default are those of GOLD's published code, the training is
+    shorter and at a higher rate (docs/gold.md)."""
 
     context: int = 20
     """K, environment steps that the guide sees (GOLD Sec. IV)."""

@@ -1,8 +1,9 @@
 """Implicit Q-learning (Kostrikov et al. 2021, arXiv 2110.06169), as GOLD distils with it.
 
-The equations are those of GOLD Sec. III-B. Reward r - w·c is in the batch already. Two ways to
-draw a policy out of Q and V: advantage-weighted regression, which is IQL as published, and the
-soft actor-critic's, which is what the code of GOLD's authors does.
+The equations are those of GOLD Sec. III-B. Reward r - w·c is in the batch already. Three ways to
+draw a policy out of Q and V: advantage-weighted regression, which is IQL as published, the soft
+actor-critic's, which is what the code of GOLD's authors does, and Q's gradient on a leash to the
+demonstrations (Park et al. 2024), GOLD's default here.
 """
 
 from __future__ import annotations

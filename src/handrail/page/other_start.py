@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from handrail.page.over_tasks import score
 from handrail.page.sources import Sources
-from handrail.page.words import mean, paragraphs, table, told
+from handrail.page.words import paragraphs, table
 
 OTHER = "BEAR-Lag"
 """The offline learner; what goes on from its policy has it in brackets."""
@@ -18,32 +19,20 @@ def other_start(sources: Sources) -> str:
     rows = []
     for task in tasks:
         best = sources.best(task, methods)
-        cells = (_cell(sources, task, m, best) for m in methods)
+        cells = (sources.pair(task, m, best) for m in methods)
         rows.append([sources.paper.label(task), *cells])
-    rows.append(["score", *(_score(sources, m) for m in methods)])
+    whole = [sources.has_run([m]) == sources.tasks for m in methods]
+    scores = (
+        score(sources, m, tasks) if all_ else "" for m, all_ in zip(methods, whole, strict=True)
+    )
+    rows.append(["score", *scores])
     names = [m.removesuffix(f" ({OTHER})") for m in methods]
     return paragraphs(
         f"## From {OTHER}'s policy",
         f"The same with the policy and the critics of {OTHER} to go on from: return / cost, means "
         "over seeds, in brackets how many where there are several. Bold: the highest return of "
-        "the row whose mean cost is within the limit. Score: the mean over tasks of the "
-        "normalised return, where all of them have been run.",
+        "the row whose mean cost is within the limit. Score: the "
+        "interquartile mean over tasks and seeds of the normalised return, where all tasks have "
+        "been run.",
         table(["task", *names], rows, "l" + "r" * len(names)),
     )
-
-
-def _cell(sources: Sources, task: str, method: str, best: str | None) -> str:
-    seeds = len(sources.returns(task, method))
-    text = sources.pair(task, method, best)
-    return f"{text} ({seeds})" if seeds > 1 else text
-
-
-def _score(sources: Sources, method: str) -> str:
-    """Each task weighs the same, however many seeds it has."""
-    if sources.has_run([method]) != sources.tasks:
-        return ""
-    over = [
-        mean([run.normalised_return for run in sources.results[task, method]])
-        for task in sources.tasks
-    ]
-    return told(mean(over), 2)

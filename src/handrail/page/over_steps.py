@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from handrail.figures import over_seeds
-from handrail.page import step_panels
+from handrail.page import panels, step_panels
 from handrail.page.sources import Sources
 from handrail.page.words import bold, number, paragraphs, table
 
@@ -49,7 +49,7 @@ def curves(sources: Sources) -> str:
         sources.shown("curves", "Return and cost over environment steps, a pair of panels a task"),
         "Of validation episodes during training: lines are means over seeds, bands reach from "
         "the lowest seed to the highest; dotted: the level of methods that do not act in the "
-        f"simulator, on evaluation episodes. Cost panels end at {step_panels.HIGHEST:g} times the "
+        f"simulator, on evaluation episodes. Cost panels end at {panels.HIGHEST:g} times the "
         "limit at most.",
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from handrail.page.sources import Sources
-from handrail.page.words import listed, number, paragraphs, table
+from handrail.page.words import ENOUGH, listed, number, paragraphs, table, too_few
 from handrail.stats import evenly, iqm, probability_of_improvement, stratified_bootstrap
 
 _HEADS = ("method", "score", "cost / limit", "tasks within the limit")
@@ -23,9 +23,8 @@ def over_tasks(sources: Sources) -> str:
     for method in methods:
         returns = [sources.returns(task, method) for task in tasks]
         costs = _over_limits(sources, tasks, method)
-        scores = [scale.scores(t, r) for t, r in zip(tasks, returns, strict=True)]
         within = sum(sources.within(task, method) for task in tasks)
-        row = [method, _over_seeds(scores, iqm), _over_seeds(costs, np.mean)]
+        row = [method, score(sources, method, tasks), _over_seeds(costs, np.mean)]
         row.append(f"{within} of {len(tasks)}")
         for ours, other, sign in ((mine[0], returns, 1), (mine[1], costs, -1)):
             row.append("" if method == own else _improvement(ours, other, sign))
@@ -41,7 +40,7 @@ def over_tasks(sources: Sources) -> str:
         "earns more, or costs less, than a run of the method on the same task; 50% is even. In "
         "brackets 95% intervals, from seeds drawn anew within each task (Agarwal et al., arXiv "
         "2108.13264); they are too narrow where seeds are few, and none is given where a cell "
-        "has a single one.",
+        f"has fewer than {ENOUGH}. The score counts return alone, of what is beyond the limit too.",
         table([*_HEADS, "earns more", "costs less"], rows, "lrrrrr"),
         _left_out(sources, methods, tasks),
     )
@@ -100,11 +99,17 @@ def _over_limits(sources: Sources, tasks: Sequence[str], method: str) -> list[np
     return [sources.costs(task, method) / (sources.limit(task, method) or np.nan) for task in tasks]
 
 
+def score(sources: Sources, method: str, tasks: Sequence[str]) -> str:
+    """The interquartile mean over these tasks and their seeds of the scaled returns."""
+    scale = sources.paper.scale
+    return _over_seeds([scale.scores(t, sources.returns(t, method)) for t in tasks], iqm)
+
+
 def _over_seeds(tasks: Sequence[np.ndarray], plain: Callable) -> str:
     statistic = evenly(plain, [len(task) for task in tasks])
     found = number(float(statistic(np.concatenate(tasks))), 2)
-    if min(map(len, tasks)) < 2:
-        return f"{found} (1 seed)"
+    if few := too_few(tasks):
+        return f"{found} ({few})"
     low, high = stratified_bootstrap(tasks, statistic)
     return f"{found} ({number(low, 2)} to {number(high, 2)})"
 
@@ -112,6 +117,6 @@ def _over_seeds(tasks: Sequence[np.ndarray], plain: Callable) -> str:
 def _improvement(ours: Sequence[np.ndarray], other: Sequence[np.ndarray], sign: int) -> str:
     mine, theirs = ([sign * task for task in method] for method in (ours, other))
     found, (low, high) = probability_of_improvement(mine, theirs)
-    if min(map(len, [*ours, *other])) < 2:
-        return f"{found:.0%} (1 seed)"
+    if few := too_few([*ours, *other]):
+        return f"{found:.0%} ({few})"
     return f"{found:.0%} ({low:.0%} to {high:.0%})"

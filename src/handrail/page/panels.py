@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 4
+HIGHEST = 4.0
+"""Costs are shown up to here, in cost limits, where a method's mean cost exceeds it."""
 _GREY = "#555555"
 _APART = 18
 """Points from mark to mark that leave room for an arrow."""
@@ -69,7 +71,8 @@ _Shown = TypeVar("_Shown", TaskPoints, TaskWays)
 
 def planes(tasks: Sequence[TaskPoints], methods: Sequence[str], path: Path) -> Figure:
     """Where each method stands between return and cost, a panel a task; what lies within the limit
-    (the least, of several) is shaded. Large points are means over seeds, small ones the seeds.
+    (the least, of several) is shaded. Large points are means over seeds, small ones the seeds; what
+    costs more than ``HIGHEST`` times the limit (the largest) is named in words.
 
     Args:
         tasks: in the order of the panels.
@@ -81,12 +84,21 @@ def planes(tasks: Sequence[TaskPoints], methods: Sequence[str], path: Path) -> F
     colour = colours(methods)
 
     def show(axes: Axes, task: TaskPoints) -> None:
+        beyond = []
         for method, (returns, costs) in task.methods.items():
+            if costs.mean() > HIGHEST * max(task.cost_limits, default=np.inf) > 0:
+                beyond.append(f"{method}: {returns.mean():.0f} / {costs.mean():.0f}")
+                continue
             axes.plot(returns, costs, "o", color=colour[method], ms=3, alpha=0.45, mew=0)
             axes.plot(
                 returns.mean(), costs.mean(), _MARKERS.get(method, "o"), color=colour[method],
                 ms=14 if stands_out(method) else 8, mec="white", mew=1, label=method,
                 zorder=6 if stands_out(method) else 5,
+            )  # fmt: skip
+        if beyond:  # in the picture they would press all others together
+            axes.annotate(
+                "\n".join(["beyond the picture:", *beyond]), (0.98, 0.98), fontsize="x-small",
+                xycoords="axes fraction", ha="right", va="top", color=_GREY,
             )  # fmt: skip
 
     with styled() as new:

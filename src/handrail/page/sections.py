@@ -13,6 +13,7 @@ from handrail.page import panels
 from handrail.page.measured import Result
 from handrail.page.sources import Sources
 from handrail.page.words import (
+    ENOUGH,
     bold,
     commits,
     listed,
@@ -49,7 +50,8 @@ def overview(sources: Sources) -> str:
     return paragraphs(
         f"# {sources.paper.title}",
         f"{run} of {whole} cells (a task and a method) have been run. Each shows the mean return "
-        "and the mean cost of an evaluation episode, over seeds. Bold: the highest return of "
+        "and the mean cost of an evaluation episode, over seeds, in brackets how many where "
+        "there are several. Bold: the highest return of "
         "those whose mean cost is within the limit. "
         + ("Of several limits of a task each is held to its own, named below. " if several else "")
         + sources.paper.note,
@@ -94,9 +96,9 @@ def tasks_in_detail(sources: Sources) -> str:
         parts += [f"### {sources.paper.label(task)}", what, _detail(sources, task)]
     return paragraphs(
         "## Task by task",
-        "Means over seeds; in brackets the 95% bootstrap interval of the mean, none of a single "
-        "seed. Of few seeds it is too narrow: of three normal values it holds the true mean in "
-        "74% of all cases. `IQM` is the interquartile mean of the return "
+        "Means over seeds; in brackets the 95% bootstrap interval of the mean, from "
+        f"{ENOUGH} seeds on. Of few seeds it is too narrow: of three normal values it holds the "
+        "true mean in 74% of all cases. `IQM` is the interquartile mean of the return "
         "over seeds, shown from four seeds on, with its own interval. `lowest` "
         "and `highest` are single evaluation episodes; `over` is the "
         "share of episodes above the limit; `training` is what all training episodes of a run "
@@ -182,7 +184,7 @@ def planes(sources: Sources) -> str:
         "## Return and cost",
         sources.shown("planes", "Mean return and cost of each method, a panel a task"),
         "Large points are means over seeds, small ones the seeds; shaded: within the limit (of "
-        "several, the least).",
+        f"several, the least). What costs more than {panels.HIGHEST:g} limits is named in words.",
     )
 
 

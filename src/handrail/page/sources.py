@@ -90,11 +90,14 @@ class Sources:
         return 1 if min(self.limits(task), default=0.0) >= 2 else 2
 
     def pair(self, task: str, method: str, best: str | None) -> str:
-        """Return / cost of a cell, means over seeds; in bold where the method is the ``best``."""
+        """Return / cost of a cell, means over seeds, and how many where there are several; in bold
+        where the method is the ``best``."""
         if (task, method) not in self.results:
             return "not run"
-        cost = number(self.costs(task, method).mean(), self.cost_places(task))
-        return bold(f"{number(self.returns(task, method).mean(), 1)} / {cost}", method == best)
+        returns, costs = self.returns(task, method), self.costs(task, method)
+        figures = f"{number(returns.mean(), 1)} / {number(costs.mean(), self.cost_places(task))}"
+        seeds = f" ({len(returns)})" if len(returns) > 1 else ""
+        return bold(figures, method == best) + seeds
 
     def best(self, task: str, methods: Sequence[str] | None = None) -> str | None:
         """Of these (or all) methods the one that earns most with its mean cost within the limit."""

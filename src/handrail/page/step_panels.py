@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
-from handrail.page.panels import grid, round_ticks, stands_out
+from handrail.page.panels import HIGHEST, grid, round_ticks, stands_out
 from handrail.style import colours, draw_limits, save, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-HIGHEST = 5.0
-"""Cost panels end here, in cost limits, where a method's mean cost exceeds it."""
 
 Curve = tuple[Float[np.ndarray, " S"], Float[np.ndarray, "R S"], Float[np.ndarray, "R S"]]
 """Environment steps, and at each the return and the cost of every seed."""

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 
 import numpy as np
 
 from handrail.stats import Statistic, bootstrap
 
+ENOUGH = 3
+"""Seeds that an interval is given from: two tell no more than their own two values."""
+
 
 def with_interval(
     values: Sequence[float], places: int, strong: bool = False, statistic: Statistic = np.mean
 ) -> str:
-    """Their mean (or another statistic), in bold where it is to be, and its 95% interval; none of a
-    single value."""
+    """Their mean (or another statistic), in bold where it is to be, and its 95% interval where
+    there are ``ENOUGH`` values."""
     found = bold(number(float(statistic(np.asarray(values))), places), strong)
-    if len(values) < 2:
+    if len(values) < ENOUGH:
         return found
     low, high = bootstrap(values, statistic)
     return f"{found} ({number(low, places)} to {number(high, places)})"
+
+
+def too_few(cells: Iterable[Sized]) -> str:
+    """How many seeds the poorest cell has, where that gives no interval; "" where it does."""
+    fewest = min(len(cell) for cell in cells)
+    return "" if fewest >= ENOUGH else "1 seed" if fewest == 1 else f"{fewest} seeds"
 
 
 def bold(text: str, strong: bool = True) -> str:
