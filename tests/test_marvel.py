@@ -17,6 +17,7 @@ from handrail.baselines import JSRL, PEX, SO2, WSRL, Relearn, WarmStart
 from handrail.behaviour import Alone
 from handrail.cli import main
 from handrail.combined import Handrail
+from handrail.data.episodes import Episodes
 from handrail.data.replay import Replay
 from handrail.data.windows import Normaliser
 from handrail.errors import HandrailError
@@ -121,6 +122,26 @@ def test_what_is_handed_over_is_what_was_learnt(offline, tmp_path):
     policy, _ = load_policy(offline)
     for ours, theirs in zip(policy.weights, learnt.policy.weights, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_cpq_tells_of_rewards_below_what_it_forbids():
+    said = []
+    watcher = _silent()
+    watcher.say = said.append
+    whole = toy.demonstrations(toy.ENDS)
+    one, *_ = (replace(e, rewards=np.ones_like(e.rewards)) for e in whole)
+    below = replace(one, rewards=np.where(np.arange(len(one)) % 2, 1, -1).astype(np.float32))
+    for method in (CPQ(task=toy.ENDS), BEARLag(task=toy.ENDS)):
+        method.warn(Episodes((one, one), toy.ENDS), watcher)
+        assert not said
+    method.warn(Episodes((one, below), toy.ENDS), watcher)
+    assert not said  # BEAR-Lag supposes nothing
+    CPQ(task=toy.ENDS).warn(Episodes((one, below), toy.ENDS), watcher)
+    share = (below.rewards < 0).sum() / (2 * len(one))
+    assert said == [
+        f"{share:.0%} of the rewards are below 0, where CPQ puts what its limit forbids; bear-lag "
+        "supposes nothing of rewards"
+    ]
 
 
 @pytest.mark.parametrize(

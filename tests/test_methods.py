@@ -16,12 +16,13 @@ from handrail.errors import HandrailError
 from handrail.gold import GOLD
 from handrail.guidance import GuidanceSettings
 from handrail.jobs import METHODS, build, method_of, start
+from handrail.judge import REPORT_SEED, VALIDATION_SEED
 from handrail.learners.bc import BCSettings
 from handrail.learners.cvpo import CVPOSettings
 from handrail.learners.decision_transformer import DTSettings
 from handrail.learners.iql import IQLSettings
 from handrail.learners.sac import SACSettings
-from handrail.methods import BC, DT, Method
+from handrail.methods import BC, DT, JUDGED, Method
 from handrail.multipliers import Ramp
 from handrail.online import OnlineSettings
 from handrail.online_methods import CVPO, IQL, Expert, SACLag
@@ -309,3 +310,11 @@ def test_the_guide_is_judged_by_the_runs_cost_limit(tmp_path, demos):
     summary = Run.open(tmp_path / "run" / "guide").summary()
     assert summary is not None
     assert summary["validation"]["cost_limit"] == 3.5
+
+
+def test_the_report_at_the_end_is_of_episodes_that_chose_nothing():
+    """Neither of an evaluation of the default size, nor of training, evaluation, demonstrations."""
+    report = range(REPORT_SEED, REPORT_SEED + JUDGED)
+    choosing = range(VALIDATION_SEED, VALIDATION_SEED + 10 * OnlineSettings().evaluate_episodes)
+    assert not set(report) & set(choosing)
+    assert 99 < min(report) <= max(report) < 1000

@@ -20,6 +20,7 @@ from handrail.data.replay import Replay
 from handrail.errors import Stopped
 from handrail.gold import GOLD
 from handrail.guidance import GuidanceSettings
+from handrail.judge import REPORT_SEED
 from handrail.learners import iql
 from handrail.learners.bc import BCSettings
 from handrail.learners.cvpo import CVPOSettings
@@ -162,7 +163,9 @@ def test_stopped_in_its_last_validation_it_is_judged_when_it_goes_on(tmp_path):
             method.complete(run, StopAfter(3, ("episodes",)))
         assert run.summary() is None
     with Run.open(tmp_path / "cut") as run:
-        assert method.complete(run, Watcher()) == Run.open(whole).summary()["validation"]
+        report = method.complete(run, Watcher())
+    assert report == Run.open(whole).summary()["validation"]
+    assert report["seed"] == REPORT_SEED
     assert_same(whole, tmp_path / "cut")
 
 

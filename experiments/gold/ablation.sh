@@ -21,7 +21,7 @@ for seed in "${@:-0}"; do
   for schedule in prefix_curriculum prefix_random bernoulli_decay; do
     for extraction in ddpg_bc awr; do
       name=a-$schedule-$extraction-$seed
-      job "$name" gold --guide $out/dt-"$seed" --steps 20000 --batch 128 \
+      job "$name" gold --guide $out/dt-"$seed" --steps 20000 --updates-per-step 1 \
         --schedule $schedule --iql.extraction $extraction
       $handrail evaluate $out/"$name" --episodes 20 --append results/gold_ablation.csv
     done

@@ -13,7 +13,7 @@ method=$1 task=native/$2-gold
 shift 2
 out=runs/multipliers/${task#native/}
 demos=$out/demonstrations.hdf5
-same=(--steps 60000 --batch 128 --updates-per-step 0.5)
+same=(--steps 60000)
 
 job() {  # NAME METHOD SETTINGS...: train or go on
   local run=$out/$1 name=$2

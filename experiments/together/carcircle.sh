@@ -16,7 +16,7 @@ train() {  # NAME METHOD SETTINGS...: train or go on
   else $handrail train "$method" $task --out "$run" --seed "$seed" --demos $demos "$@"; fi
 }
 job() {  # the same online, and judge it on 50 evaluation episodes
-  train "$@" --cost-limit 10 --steps 100000 --batch 128
+  train "$@" --cost-limit 10 --steps 100000
   $handrail evaluate $out/"$1-$seed" --episodes 50 --append results/"$table".csv \
     --append-curve results/"$table"_curves.csv
 }
@@ -32,7 +32,7 @@ for seed in ${SEEDS:-0 1 2}; do
       marvel) job $n marvel ;;
       gold-apid)
         train dt dt
-        job $n gold --guide $out/dt-"$seed" --multiplier adaptive-pid
+        job $n gold --guide $out/dt-"$seed" --multiplier adaptive-pid --updates-per-step 1
         ;;
       *) echo "unknown: $n" >&2; exit 2 ;;
     esac

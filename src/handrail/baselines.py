@@ -133,7 +133,8 @@ class JSRL(Guided, ByEither, KeepsData):
 class PEX(KeepsData):
     """Policy expansion: a new policy beside the offline one, the critics choose who acts.
 
-    Zhang, Xu, Yu 2023, arXiv 2302.00935; ``handrail.expansion``.
+    With --noise 0 both act by their modes; which of them does stays a draw. Zhang, Xu, Yu 2023,
+    arXiv 2302.00935; ``handrail.expansion``.
     """
 
     name = "pex"

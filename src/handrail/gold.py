@@ -42,7 +42,7 @@ class GOLD(Guided, ShapedOnline, FromDemonstrations):
     """dt or bc, fitted to the demonstrations; or a trained guide: a run's or a policy's path."""
     backbone: Literal["iql", "cvpo"] = "iql"
     """What the student learns by: ``iql`` on the shaped reward; ``cvpo`` within the cost limit, and
-    w is the guide's alone."""
+    w is the guide's alone (the table takes half its updates: --updates-per-step 0.25)."""
     demonstration_share: float = 0.5
     """Part of each batch that is drawn from the demonstrations, 0 to below 1 (GOLD: 0; JSRL: 0.25;
     RLPD: 0.5)."""

@@ -24,6 +24,8 @@ from handrail.types import Metrics
 
 VALIDATION_SEED = 500
 """Episodes that watch the training start here: apart from training and from evaluation seeds."""
+REPORT_SEED = 750
+"""Those that a run reports at its end: others than chose what it ends in."""
 
 
 @dataclass(frozen=True)

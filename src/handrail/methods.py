@@ -26,7 +26,7 @@ from handrail.data.windows import Normaliser, Windows
 from handrail.demonstrations import expert_path, roll
 from handrail.errors import HandrailError
 from handrail.evaluate import evaluate
-from handrail.judge import VALIDATION_SEED
+from handrail.judge import REPORT_SEED
 from handrail.learners import bc
 from handrail.learners import decision_transformer as dt
 from handrail.offline import fit
@@ -39,7 +39,7 @@ from handrail.transformer_policy import DTPolicy
 from handrail.types import Spec
 
 JUDGED = 20
-"""Validation episodes at the end of a run."""
+"""Validation episodes at the end of a run, that had no part in choosing its policy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class Method(ABC):
             policy,
             lambda: envs.make(self.task),
             episodes=JUDGED,
-            seed=VALIDATION_SEED,
+            seed=REPORT_SEED,
             cost_limit=self.cost_limit,
             method=self.label,
             watcher=watcher,

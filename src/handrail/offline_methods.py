@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import jax
+import numpy as np
 from tyro.conf import OmitArgPrefixes
 
 from handrail import datasets
@@ -63,10 +64,14 @@ class Offline(FromDemonstrations, InUnits):
     @abstractmethod
     def learning(self) -> Learning: ...
 
+    def warn(self, data: Episodes, watcher: Watcher) -> None:
+        """Say what in the data is not as the method supposes."""
+
     def train(self, run: Run, watcher: Watcher) -> MLPPolicy:
         data, spec = self.demonstrations(run, watcher), self.spec()
         replay = Replay.of(data, spec)
         normaliser, unit = Normaliser.of(replay.observations), self.unit(data)
+        self.warn(data, watcher)
         settings, learner = self.learning()
         update = block(learner)
         state = fit(
@@ -94,6 +99,14 @@ class CPQ(FromDataSet, Offline):
 
     def learning(self) -> Learning:
         return Learning(self.cpq, cpq.learner(self.cpq, self.spec(), self.limit()))
+
+    def warn(self, data: Episodes, watcher: Watcher) -> None:
+        below = float((np.concatenate([episode.rewards for episode in data]) < 0).mean())
+        if below:
+            watcher.say(
+                f"{below:.0%} of the rewards are below 0, where CPQ puts what its limit forbids; "
+                "bear-lag supposes nothing of rewards"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

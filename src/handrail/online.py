@@ -45,10 +45,10 @@ class OnlineSettings(JudgeSettings):
     """Simulators stepped in lock-step: a guide that is costly to call acts on all at once."""
     block: int = 500
     """Steps between two changes of the acting parameters; a multiple of ``environments``."""
-    updates_per_step: float = 1.0
+    updates_per_step: float = 0.5
     """Gradient updates for each step (GOLD's code: 1)."""
-    batch: int = 256
-    """Transitions in an update's batch."""
+    batch: int = 128
+    """Transitions in an update's batch (GOLD's code: 256)."""
     noise: float = 1.0
     """Training actions are sampled with this part of the student's own standard deviation; 0: the
     mode acts."""

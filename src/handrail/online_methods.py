@@ -26,7 +26,7 @@ from handrail.rollout import play
 from handrail.runs import Run
 from handrail.types import Policy
 
-AVERAGED = OnlineSettings(updates_per_step=0.5, batch=128, average=5000.0, caution=1.0)
+AVERAGED = OnlineSettings(average=5000.0, caution=1.0)
 """Where a multiplier holds the limit: students jump about it, so a run ends in their average."""
 
 
@@ -136,8 +136,7 @@ class IQL(ShapedOnline, WarmedUp):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.demos is not None:
-            require_share(self.demonstration_share, self.pretrain, self.online.batch)
+        require_share(self.demonstration_share, self.pretrain, self.online.batch)
 
     def check(self) -> None:
         super().check()
@@ -219,7 +218,7 @@ class CVPO(InUnits, WarmedUp):
     }
     cvpo: OmitArgPrefixes[cvpo.CVPOSettings] = field(default_factory=cvpo.CVPOSettings)
     online: OmitArgPrefixes[OnlineSettings] = field(
-        default_factory=lambda: OnlineSettings(updates_per_step=0.25, batch=128)
+        default_factory=lambda: OnlineSettings(updates_per_step=0.25)
     )
 
     def train(self, run: Run, watcher: Watcher) -> Student:
@@ -299,8 +298,6 @@ class Expert(InUnits, WarmedUp):
     online: OmitArgPrefixes[OnlineSettings] = field(
         default_factory=lambda: OnlineSettings(
             steps=500_000,
-            updates_per_step=0.5,
-            batch=128,
             evaluate_every=20_000,
             evaluate_episodes=5,
             keep_policies=True,

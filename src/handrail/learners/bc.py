@@ -14,7 +14,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from handrail.networks import LOG_STD_RANGE, Actor
+from handrail.networks import Actor
+from handrail.policies import LOG_STD_RANGE
 from handrail.training import Learner, Trained, annealed, check_ranges
 from handrail.types import Batch, Metrics, Spec
 
