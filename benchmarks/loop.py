@@ -20,7 +20,8 @@ from handrail.behaviour import Alone
 from handrail.data.replay import Replay
 from handrail.learners import iql
 from handrail.multipliers import Fixed
-from handrail.online import Online, OnlineSettings
+from handrail.online import Online
+from handrail.online_settings import OnlineSettings
 from handrail.policies import MLPPolicy
 from handrail.progress import Watcher
 from handrail.rollout import Rollout, episode_seed

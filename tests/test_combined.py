@@ -30,8 +30,9 @@ from handrail.learners.sac_lagrangian import SACLagrangianSettings
 from handrail.methods import BC
 from handrail.metrics_file import read_metrics
 from handrail.offline_methods import CPQ, HANDOVER, Clone
-from handrail.online import Online, OnlineSettings
+from handrail.online import Online
 from handrail.online_methods import IQL
+from handrail.online_settings import OnlineSettings
 from handrail.policy_files import load_policy
 from handrail.prealignment import PrealignmentSettings
 from handrail.progress import Watcher

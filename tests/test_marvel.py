@@ -35,8 +35,9 @@ from handrail.learners.sac_lagrangian import SACLagrangianSettings
 from handrail.marvel import Marvel, PreAligned
 from handrail.metrics_file import read_metrics
 from handrail.offline_methods import CPQ, HANDOVER, BEARLag
-from handrail.online import Online, OnlineSettings
+from handrail.online import Online
 from handrail.online_methods import SACLag
+from handrail.online_settings import OnlineSettings
 from handrail.prealignment import PrealignmentSettings, rank_correlations
 from handrail.rollout import play
 from handrail.runs import Run

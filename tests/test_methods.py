@@ -24,8 +24,8 @@ from handrail.learners.iql import IQLSettings
 from handrail.learners.sac import SACSettings
 from handrail.methods import BC, DT, JUDGED, Method
 from handrail.multipliers import Ramp
-from handrail.online import OnlineSettings
 from handrail.online_methods import CVPO, IQL, Expert, SACLag
+from handrail.online_settings import OnlineSettings
 from handrail.pid import PID, PIDSettings
 from handrail.policies import MLPPolicy
 from handrail.policy_files import save_policy

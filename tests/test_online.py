@@ -29,8 +29,9 @@ from handrail.learners.sac import SACSettings
 from handrail.methods import Method
 from handrail.metrics_file import read_metrics
 from handrail.multipliers import Controller, Fixed, Ramp
-from handrail.online import Online, OnlineSettings
+from handrail.online import Online
 from handrail.online_methods import CVPO, IQL, Expert
+from handrail.online_settings import OnlineSettings
 from handrail.pid import PID, PIDSettings
 from handrail.policies import MLPPolicy
 from handrail.progress import Watcher

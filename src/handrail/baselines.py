@@ -16,8 +16,8 @@ from handrail.errors import HandrailError
 from handrail.fine_tuning import ByEither, KeepsData
 from handrail.learners.cvpo import CVPOSettings
 from handrail.learners.sac_lagrangian import SACLagrangianSettings
-from handrail.online import OnlineSettings
 from handrail.online_methods import AVERAGED, Guided
+from handrail.online_settings import OnlineSettings
 from handrail.policies import Student
 from handrail.progress import Watcher
 from handrail.runs import Run

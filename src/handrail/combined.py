@@ -26,8 +26,8 @@ from handrail.learners import sac_lagrangian
 from handrail.learners.leash import Leash
 from handrail.marvel import PreAligned
 from handrail.networks import ActorCritics
-from handrail.online import OnlineSettings, require_share
 from handrail.online_methods import AVERAGED, Guided
+from handrail.online_settings import OnlineSettings, require_share
 from handrail.pid import PIDSettings
 from handrail.policies import Student
 from handrail.policy_files import load_guide

@@ -25,8 +25,9 @@ from handrail.methods import FromDemonstrations
 from handrail.multipliers import Controller, Unshaped
 from handrail.networks import ActorCritics
 from handrail.offline_methods import CPQ, HANDOVER, BEARLag, Clone, FromDataSet
-from handrail.online import Online, OnlineSettings, require_share
+from handrail.online import Online
 from handrail.online_methods import AVERAGED, ShapedOnline
+from handrail.online_settings import OnlineSettings, require_share
 from handrail.pid import MultiplierName
 from handrail.policies import Student
 from handrail.progress import Watcher

@@ -24,8 +24,9 @@ from handrail.learners import bc, cvpo, iql
 from handrail.learners import decision_transformer as dt
 from handrail.methods import BC, DT, FromDemonstrations
 from handrail.multipliers import Unshaped
-from handrail.online import Online, OnlineSettings, require_share
+from handrail.online import Online
 from handrail.online_methods import Guided, ShapedOnline
+from handrail.online_settings import OnlineSettings, require_share
 from handrail.policies import Student
 from handrail.policy_files import load_guide, load_policy
 from handrail.progress import Watcher

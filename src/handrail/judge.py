@@ -30,7 +30,7 @@ REPORT_SEED = 750
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """How a run's policy is found; part of ``online.OnlineSettings``."""
+    """How a run's policy is found; part of ``online_settings.OnlineSettings``."""
 
     evaluate_episodes: int = 10
     """Episodes of an evaluation of the student, the same each time. The best of them is the run's

@@ -18,7 +18,8 @@ from handrail.judge import VALIDATION_SEED
 from handrail.learners import cvpo, iql, sac, sac_lagrangian
 from handrail.methods import InUnits, Method, Shaped
 from handrail.multipliers import Controller, Ramp, Unshaped
-from handrail.online import Online, OnlineSettings, require_share
+from handrail.online import Online
+from handrail.online_settings import OnlineSettings, require_share
 from handrail.pid import MultiplierName, PIDSettings, controller
 from handrail.policies import Student
 from handrail.progress import Watcher

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import subprocess
 import time
 import tomllib
@@ -24,6 +23,7 @@ from typing import Any
 from handrail import metrics_file
 from handrail.data.episodes import Episode
 from handrail.errors import HandrailError, typed
+from handrail.events_file import Events
 from handrail.storage import (
     FORMAT,
     alone,
@@ -57,7 +57,7 @@ class Run:
         self.path, self.settings, self.about = path, settings, about
         self._columns, rows = metrics_file.split(self._metrics)
         self._next_step = metrics_file.after(rows)
-        self._events: Any = None
+        self._events = Events(path)
         self._began, self._before = time.perf_counter(), 0.0
 
     @property
@@ -147,9 +147,7 @@ class Run:
 
     def close(self) -> None:
         """Close the TensorBoard file; a later ``log`` begins another."""
-        if self._events is not None:
-            self._events.close()
-            self._events = None
+        self._events.close()
 
     # -- metrics ---------------------------------------------------------------------------------
 
@@ -183,38 +181,8 @@ class Run:
                 ]
                 write_file(self._metrics, metrics_file.lines([columns, *rows, row]))
                 self._columns = columns
-            self._tensorboard(int(step), {**values, **(timings or {})})
+            self._events.add(int(step), {**values, **(timings or {})}, self._next_step)
         self._next_step = int(step) + 1
-
-    def _tensorboard(self, step: int, values: Mapping[str, Any]) -> None:
-        from tensorboard.compat.proto import event_pb2, summary_pb2
-        from tensorboard.summary.writer.record_writer import RecordWriter
-
-        # Protocol buffers make their classes as they are imported: nothing for a type checker.
-        events: Any = event_pb2
-        summaries: Any = summary_pb2
-        batch = []
-        if self._events is None:
-            # Not tensorboard's EventFileWriter: its thread prints a traceback when a disk is full,
-            # and after a kill the points of two minutes are missing.
-            number = len(list(self.path.glob("events.*")))
-            name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}"
-            file = self.path / f"{name}.{os.getpid()}.{number}"
-            self._events = file.open("xb", buffering=0)
-            batch.append(events.Event(file_version="brain.Event:2"))
-            # From the second START on, TensorBoard drops the points at that step and after it:
-            # those that a roll-back took back.
-            start = events.SessionLog(status=events.SessionLog.START)
-            batch.append(events.Event(step=self._next_step, session_log=start))
-        scalars = [
-            summaries.Summary.Value(tag=name, simple_value=float(value))
-            for name, value in values.items()
-        ]
-        batch.append(events.Event(step=step, summary=summaries.Summary(value=scalars)))
-        writer = RecordWriter(self._events)
-        for event in batch:
-            event.wall_time = time.time()
-            writer.write(event.SerializeToString())
 
     # -- the log of episodes ---------------------------------------------------------------------
 
