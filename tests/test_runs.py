@@ -496,3 +496,20 @@ def test_a_policy_that_cannot_be_read_says_why(tmp_path):
     card.write_text("[]")
     with pytest.raises(HandrailError, match="damaged"):
         read_policy(tmp_path)
+
+
+def test_the_time_of_complete_stages_counts_where_there_is_no_checkpoint(tmp_path):
+    with Run.create(tmp_path / "run", {"task": TASK}) as run:
+        assert run.seconds < 10
+        with Run.create(run.path / "guide", {"task": TASK}) as guide:
+            guide.finish({"wall_seconds": 1000.0})
+        with Run.create(run.path / "offline", {"task": TASK}):
+            pass  # not complete
+        assert run.seconds < 10  # it was made in this process: it is counted already
+    with Run.open(run.path) as again:
+        assert again.load(state()) is None
+        assert 1000 <= again.seconds < 1010
+        again.save({"step": 1}, state())
+    with Run.open(run.path) as later:
+        assert later.load(state()) is not None
+        assert 1000 <= later.seconds < 1010  # not twice

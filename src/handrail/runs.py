@@ -58,11 +58,15 @@ class Run:
         self._columns, rows = metrics_file.split(self._metrics)
         self._next_step = metrics_file.after(rows)
         self._events = Events(path)
-        self._began, self._before = time.perf_counter(), 0.0
+        # Until there is a checkpoint, which knows, what complete stages of the run have taken.
+        stages = (read_json(file) for file in path.glob("*/summary.json"))
+        self._before = sum(float(stage.get("wall_seconds", 0)) for stage in stages)
+        self._began = time.perf_counter()
 
     @property
     def seconds(self) -> float:
-        """Wall time spent on the run: since it was opened, and before its last checkpoint."""
+        """Wall time spent on the run: since it was opened, and before its last checkpoint, or, where
+        it has none yet, on its stages that are complete."""
         return self._before + time.perf_counter() - self._began
 
     @classmethod
