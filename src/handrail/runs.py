@@ -65,8 +65,8 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Wall time spent on the run: since it was opened, and before its last checkpoint, or, where
-        it has none yet, on its stages that are complete."""
+        """Wall time spent on the run: since it was opened, and before its last checkpoint, or,
+        where it has none yet, on its stages that are complete."""
         return self._before + time.perf_counter() - self._began
 
     @classmethod
