@@ -310,9 +310,8 @@ def test_a_block_acts_with_what_the_block_before_learnt(tmp_path):
 def test_the_average_of_what_is_learnt_is_judged_and_the_latest_acts(tmp_path):
     spied = Spied(tmp_path / "run", average=60.0)
     np.testing.assert_array_equal(spied.acted[3], spied.left[1])
-    expected = spied.acted[0]
-    for left in spied.left:
-        expected = (expected + left) / 2
+    # Each block is half as old as the one before; what the run began with is no part of it.
+    expected = np.average(spied.left, axis=0, weights=[1, 2, 4])
     np.testing.assert_allclose(spied.loop._judge.actor, expected, atol=1e-7)
     kept_policy, _ = read_policy(spied.loop.run.path / "policy" / "step-240")
     student = spied.loop._policy(spied.loop._judge.actor)
