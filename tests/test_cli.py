@@ -650,7 +650,8 @@ def test_a_row_of_results_takes_the_place_of_its_like(trained, handrail, mistake
 
     def append(name: str, *options) -> list[dict[str, str]]:
         path = trained[name]
-        assert handrail("evaluate", path, "--append", table, "--episodes", 1, *options)[0] == 0
+        options = options if "--episodes" in options else (*options, "--episodes", 1)
+        assert handrail("evaluate", path, "--append", table, *options)[0] == 0
         with table.open() as file:
             return list(csv.DictReader(file))
 
@@ -663,12 +664,15 @@ def test_a_row_of_results_takes_the_place_of_its_like(trained, handrail, mistake
     assert [row["method"] for row in rows] == ["BC", "IQL"]
     trained_on = sources.read(trained["iql"])  # its log of episodes
     assert rows[1]["cumulative_cost"] == f"{sum(episode.cost for episode in trained_on):.0f}"
-    again = append("bc", "--seed", 2000)
+    again = append("bc", "--episodes", 2)
     assert [row["method"] for row in again] == ["IQL", "BC"]
     assert again[1]["return"] != row["return"]
-    assert [row["task"] for row in append("bc", "--task", toy.ENDS)][1:] == [toy.TOY, toy.ENDS]
+    # Rows do not tell of other episodes, and a cell of another task was not trained on it.
+    for other in (("--seed", 2000), ("--task", toy.ENDS)):
+        line = mistake("evaluate", trained["bc"], "--append", table, *other)
+        assert line.endswith("from seed 1000; leave --task and --seed out")
     rows = append("iql", "--cost-limit", 2.5)  # judged by another limit it is another row
-    assert [row["method"] for row in rows] == ["IQL", "BC", "BC", "IQL"]
+    assert [row["method"] for row in rows] == ["IQL", "BC", "IQL"]
     assert json.loads(rows[-1]["settings"])["cost_limit"] == 2.5
     assert append("iql", "--cost-limit", 2.5) == rows
     table.write_text("a,b\n1,2\n")

@@ -5,6 +5,8 @@ import inspect
 import json
 import os
 import pickle
+import subprocess
+import sys
 import warnings
 
 import h5py
@@ -529,6 +531,25 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, episodes, format, monkeypat
     with pytest.raises(HandrailError, match=r"a: cannot be written \(disk full\)"):
         sources.write(episodes, tmp_path / "a", format)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_while_a_set_is_written_is_a_line(tmp_path, episodes):
+    """h5py takes Python down with it where it meets one, so a process of its own has to survive."""
+    code = (
+        "import resource, signal, sys; from handrail.data import sources\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "whole = sources.read(sys.argv[1])\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))\n"  # as if there were no room
+        "sources.write(whole, sys.argv[2])\n"
+    )
+    sources.write(episodes, tmp_path / "a.hdf5")
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "a.hdf5", tmp_path / "b.hdf5"],
+        check=False, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.endswith("b.hdf5: cannot be written (File too large); write elsewhere\n")
+    assert os.listdir(tmp_path) == ["a.hdf5"]
 
 
 def test_an_unknown_format_is_an_error(tmp_path, episodes):

@@ -18,9 +18,9 @@ from handrail.errors import Busy, HandrailError
 from handrail.evaluate import report
 from handrail.multipliers import within_limit
 from handrail.policies import MLPPolicy
-from handrail.policy_files import load_policy, save_policy
+from handrail.policy_files import load_guide, load_policy, save_policy
 from handrail.progress import Watcher
-from handrail.storage import alone, draft_of, write_file
+from handrail.storage import alone, draft_of, read_policy, write_file, write_policy
 
 
 def test_commands_that_rewrite_a_file_at_once_lose_nothing(tmp_path):
@@ -100,6 +100,50 @@ def test_a_card_of_another_form_is_refused(change, policy, capsys):
         load_policy(policy)
     assert main(["evaluate", str(policy), "--episodes", "1"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda arrays: arrays | {"weight0": arrays["weight0"].T},  # as PyTorch lays it out
+        lambda arrays: arrays | {"bias1": arrays["bias1"][:1]},
+        lambda arrays: arrays | {"weight1": arrays["weight1"][:, :1], "bias1": arrays["bias1"][:1]},
+        lambda arrays: arrays | {"log_std": np.zeros(1, np.float32)},
+    ],
+)
+def test_layers_that_do_not_fit_are_refused(change, policy, tmp_path):
+    arrays, card = read_policy(policy)
+    write_policy(tmp_path / "other", change(arrays), card)
+    with pytest.raises(HandrailError, match=r"other is damaged \(.*; restore it"):
+        load_policy(tmp_path / "other")
+
+
+def test_a_policy_of_a_simulator_that_has_changed_is_refused(policy, capsys):
+    """Of other sizes it cannot act there; in another box its actions mean something else."""
+    file = policy / "card.json"
+    record = json.loads(file.read_text())
+    record["card"]["spec"]["action_high"] = [3.0]
+    file.write_text(json.dumps(record))
+    assert main(["evaluate", str(policy), "--episodes", "1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "as it was when actions lay in [-2.0] to [3.0]; now they lie in [-2.0] to [2.0]" in line
+    with pytest.raises(HandrailError, match="restore the simulator, or train anew"):
+        load_guide(policy, toy.TOY)
+
+
+def test_what_a_link_leads_to_is_written_and_the_link_stays(tmp_path):
+    (tmp_path / "there").mkdir()
+    real, link = tmp_path / "there" / "file", tmp_path / "link"
+    link.symlink_to(real)
+    write_file(link, b"one")
+    with draft_of(link) as draft:
+        draft.write(b"two")
+    assert link.is_symlink()
+    assert real.read_bytes() == b"two"
+    with pytest.raises(OSError, match="it is no regular file"):
+        write_file(Path("/dev/null"), b"three")
+    with pytest.raises(OSError, match="it is no regular file"), draft_of(tmp_path / "there"):
+        pass
 
 
 def test_a_complete_run_whose_policy_is_gone_is_not_to_be_resumed(tmp_path):

@@ -241,6 +241,10 @@ def test_a_level_that_is_not_shipped_is_told(definition):
         ),
         (('name = "bc"', 'name = "bcc"'), "unknown method 'bcc'"),
         (("hidden = [8], updates", "hiden = [8], updates"), "unknown setting 'hiden'"),
+        (
+            ("hidden = [8], updates", 'demos = "mine.hdf5", updates'),
+            "'BC' has demos and settings.demos; leave one of them out",
+        ),
         (('guide = "BC"', 'guide = "DT"'), "the guide of 'GOLD (BC-IQL)' is no row without"),
         (('guide = "BC"', 'guide = "GOLD (BC-IQL)"'), "is no row without a guide"),
         (('label = "IQL"', 'label = "BC"'), "each with a label of its own"),

@@ -16,6 +16,9 @@ from handrail.progress import Watcher
 from handrail.stats import summary
 from handrail.types import Policy, within
 
+EVALUATION_SEED = 1000
+"""Evaluation episodes start here: apart from training, validation and demonstrations."""
+
 
 def report(
     episodes: Sequence[Episode], *, task: str, method: str, seed: int, cost_limit: float

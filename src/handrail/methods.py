@@ -54,8 +54,8 @@ class Method(ABC):
     task: Annotated[Positional[str], arg(metavar="TASK")]
     """suite/Name; `handrail tasks` lists them."""
     cost_limit: float | None = None
-    """Limit of an episode's undiscounted cost; evaluations are judged by it; CVPO holds it, and
-    so does a cost weight that is controlled. None: the task's."""
+    """Limit of an episode's undiscounted cost; evaluations are judged by it. What holds it is
+    a multiplier (none does where that is fixed), CVPO, CPQ or BEAR-Lag. None: the task's."""
     seed: int = 0
     """Of everything random: 0 to 99 for training."""
     out: Path | None = None

@@ -82,10 +82,18 @@ class MLPPolicy:
         """What ``to_arrays`` gave; it acts deterministically.
 
         Raises:
-            ValueError: there are more or fewer layers than the card says.
+            ValueError: there are more or fewer layers than the card says, or they do not fit.
         """
         if card["layers"] != sum(name.startswith("weight") for name in arrays):
             raise ValueError(f"the card says {card['layers']!r} layers")
+        units = None
+        for i in range(card["layers"]):
+            weight, bias = arrays[f"weight{i}"], arrays[f"bias{i}"]
+            if weight.ndim != 2 or weight.shape[0] != (units or weight.shape[0]):
+                raise ValueError(f"weight{i} is of shape {weight.shape}")
+            units = weight.shape[1]
+            if bias.shape != (units,):
+                raise ValueError(f"bias{i} is of shape {bias.shape}")
         return cls(
             tuple(arrays[f"weight{i}"] for i in range(card["layers"])),
             tuple(arrays[f"bias{i}"] for i in range(card["layers"])),

@@ -56,14 +56,44 @@ def load_policy(path: str | Path, spec: Spec | None = None) -> tuple[Storable, S
         theirs = Spec.of(card["spec"])
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise HandrailError(f"{path} is damaged ({error!r}); restore it") from error
+    if isinstance(policy, MLPPolicy):
+        _require_sizes(path, policy, theirs)
+    if spec is not None:
+        require_fit(path, theirs, spec)
+    return policy, theirs
+
+
+def _require_sizes(path: Path, policy: MLPPolicy, spec: Spec) -> None:
+    """Layers and card are of one policy."""
+    outputs = spec.action_size * (2 if policy.squashed else 1)
+    sizes = policy.weights[0].shape[0], policy.weights[-1].shape[1]
+    std = None if policy.log_std is None else policy.log_std.shape
+    if sizes != (spec.observation_size, outputs) or (
+        std != (None if policy.squashed else (spec.action_size,))
+    ):
+        raise HandrailError(
+            f"{path} is damaged (layers of other sizes than its card's); restore it"
+        )
+
+
+def require_fit(path: Path, theirs: Spec, spec: Spec) -> None:
+    """Raise a HandrailError where a policy of ``theirs`` cannot act in ``spec``, or would act
+    otherwise there than where it was trained: another task of the same sizes may have another
+    box, the same one has changed since."""
     for name in ("observation_size", "action_size"):
-        have, want = getattr(theirs, name), getattr(spec or theirs, name)
-        if spec is not None and have != want:
+        have, want = getattr(theirs, name), getattr(spec, name)
+        if have != want:
             raise HandrailError(
                 f"{path} is a policy of {theirs.task}, whose {name.replace('_', ' ')} is {have}; "
                 f"that of {spec.task} is {want}"
             )
-    return policy, theirs
+    boxes = [(of.action_low, of.action_high) for of in (theirs, spec)]
+    if theirs.task == spec.task and boxes[0] != boxes[1]:
+        (was, now) = (f"{list(low)} to {list(high)}" for low, high in boxes)
+        raise HandrailError(
+            f"{path} is a policy of {theirs.task} as it was when actions lay in {was}; now they "
+            f"lie in {now}: restore the simulator, or train anew"
+        )
 
 
 def load_guide(path: Path, task: str) -> Policy:
@@ -74,7 +104,10 @@ def load_guide(path: Path, task: str) -> Policy:
     """
     if not path.is_dir():
         raise HandrailError(f"the guide {path} is no directory; name a run's or a policy's")
+    from handrail import envs
+
     policy, spec = load_policy(path)
     if spec.task != task:
         raise HandrailError(f"the guide {path} is of {spec.task}, not of {task}")
+    require_fit(path, spec, envs.spec(task))
     return policy

@@ -7,6 +7,7 @@ at which the new ones take the place of the old ones.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -57,6 +58,7 @@ def read_policy(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
 
 def write_file(path: Path, data: bytes) -> None:
     """The file with this content, or the file as it was: never a part of it."""
+    path = _real(path)
     temporary = path.with_name(path.name + ".tmp")
     try:
         with temporary.open("wb") as file:
@@ -76,6 +78,7 @@ def draft_of(path: Path) -> Iterator[BinaryIO]:
     draft is their lock."""
     import fcntl
 
+    path = _real(path)
     name = path.with_name(path.name + ".tmp")
     while True:
         draft = name.open("ab")
@@ -95,6 +98,14 @@ def draft_of(path: Path) -> Iterator[BinaryIO]:
             name.unlink(missing_ok=True)
             raise
     sync(path.parent)
+
+
+def _real(path: Path) -> Path:
+    """Where a link leads: the file there takes the new content, the link stays one."""
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return path
 
 
 def sync(path: Path) -> None:

@@ -14,9 +14,9 @@ from handrail.commands._cli import parse, show
 from handrail.data import sources
 from handrail.data.episodes import Episode, Episodes
 from handrail.errors import HandrailError
-from handrail.evaluate import evaluate, report, table
+from handrail.evaluate import EVALUATION_SEED, evaluate, report, table
 from handrail.jobs import method_of
-from handrail.policy_files import load_policy
+from handrail.policy_files import load_policy, require_fit
 from handrail.progress import Console
 from handrail.runs import Run
 from handrail.storage import require_place
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
 def evaluate_(
     path: Positional[Path],
     episodes: int | None = None,
-    seed: int = 1000,
+    seed: int = EVALUATION_SEED,
     cost_limit: float | None = None,
     task: str | None = None,
     json: bool = False,
@@ -64,6 +64,11 @@ def evaluate_(
         raise HandrailError("--append takes a run: a policy alone does not say how it was made")
     if append is not None and run is not None:
         results.require_complete(run)
+        if task not in (None, run.settings["task"]) or seed != EVALUATION_SEED:
+            raise HandrailError(
+                "--append keeps what tables compare: episodes of the run's own task, from seed "
+                f"{EVALUATION_SEED}; leave --task and --seed out"
+            )
     for file, columns in (
         (append, results.COLUMNS),
         (append_curve, results.CURVE_COLUMNS),
@@ -76,7 +81,8 @@ def evaluate_(
             raise HandrailError("--video and --paths take a run or a policy, which can be played")
         found = _demonstrations(sources.read(path), episodes, cost_limit, task)
     else:
-        policy, spec = load_policy(path, envs.spec(task) if task else None)
+        policy, spec = load_policy(path)
+        require_fit(path, spec, envs.spec(task or spec.task))
         shown = _Shown(task or spec.task, video, paths)
         label, console = path.name, Console()
         if run is not None:

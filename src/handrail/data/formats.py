@@ -11,6 +11,7 @@ The loaders check no value: that is the part of :mod:`handrail.data.sources`, wh
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -89,8 +90,12 @@ def load_dsrl(path: Path) -> Loaded:
         if "episode_0" in file:
             raise HandrailError(f"{path}: is the inside of a Minari data set; give its directory")
         if missing := [key for key in DSRL if not isinstance(file.get(key), h5py.Dataset)]:
+            names = [
+                *map(str, file)
+            ]  # of a damaged file some are bytes, or hold control characters
+            there = (name if name.isprintable() else ascii(name) for name in names)
             problem = (
-                f"has no {', '.join(missing)} (it has {', '.join(file) or 'nothing'}); add them, "
+                f"has no {', '.join(missing)} (it has {', '.join(there) or 'nothing'}); add them, "
                 "named as DSRL does"
             )
             return Loaded("dsrl", None, [], [problem])
@@ -142,11 +147,13 @@ def write_dsrl(episodes: Episodes, draft: Path, name: str, spec: Spec | None) ->
         "terminals": terminals,
         "timeouts": timeouts,
     }
-    with h5py.File(draft, "w") as file:
+    whole = io.BytesIO()  # h5py itself breaks down, with all of Python, where a disk is full
+    with h5py.File(whole, "w") as file:
         for key, array in arrays.items():
             file.create_dataset(key, data=array, compression="gzip")
         if episodes.task is not None:
             file.attrs["task"] = episodes.task
+    draft.write_bytes(whole.getbuffer())
 
 
 # --- Minari -------------------------------------------------------------------------------------

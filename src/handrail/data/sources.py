@@ -119,8 +119,9 @@ def write(
     try:
         with _beside(path) as draft:
             WRITERS[format](episodes, draft, path.name, spec)
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, RuntimeError) as error:  # the latter Minari's, by way of h5py
+        said = getattr(error, "strerror", None) or str(error)
+        reason = (said.splitlines() or [type(error).__name__])[0]
         raise HandrailError(f"{path}: cannot be written ({reason}); write elsewhere") from error
 
 
@@ -155,7 +156,7 @@ def _load(path: Path) -> Loaded:
     """
     try:
         return LOADERS[_format(path)](path)
-    except (OSError, RuntimeError, KeyError, TypeError) as error:  # h5py's, of damaged files
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:  # h5py's, of damage
         said = getattr(error, "strerror", None) or str(error)
         reason = (said.splitlines() or [type(error).__name__])[0]
         raise HandrailError(

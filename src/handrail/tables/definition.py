@@ -143,6 +143,9 @@ def _faults(table: Table) -> Iterator[str]:
             named = getattr(row, what)
             if named is not None and (named not in rows or getattr(rows[named], what) is not None):
                 yield f"the {what} of {row.label!r} is no row without a {what}: {named!r}"
+        for what in ("demos", "guide", "offline"):
+            if getattr(row, what) and what in row.settings:
+                yield f"{row.label!r} has {what} and settings.{what}; leave one of them out"
         if row.level not in (levels := (*get_args(Level), "spread")):
             yield f"the level of {row.label!r} is {row.level!r}; there are: {', '.join(levels)}"
         if row.level != "expert" and not row.demos:

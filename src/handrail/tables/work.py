@@ -18,7 +18,7 @@ from handrail.cli import answer
 from handrail.data import sources
 from handrail.demonstrations import expert_path, roll
 from handrail.errors import Busy, HandrailError
-from handrail.evaluate import evaluate
+from handrail.evaluate import EVALUATION_SEED, evaluate
 from handrail.jobs import go_on, start
 from handrail.policy_files import load_policy
 from handrail.progress import Console
@@ -26,9 +26,6 @@ from handrail.runs import Run
 from handrail.storage import json_bytes, write_file
 from handrail.tables.plan import DEMONSTRATIONS, EXPERT, Stage
 from handrail.types import within
-
-EVALUATION_SEED = 1000
-"""Evaluations begin here, as those of ``handrail evaluate`` do."""
 
 
 def work(stage: Stage) -> None:
