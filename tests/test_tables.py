@@ -242,7 +242,7 @@ def test_a_level_that_is_not_shipped_is_told(definition):
         (('name = "bc"', 'name = "bcc"'), "unknown method 'bcc'"),
         (("hidden = [8], updates", "hiden = [8], updates"), "unknown setting 'hiden'"),
         (
-            ("hidden = [8], updates", 'demos = "mine.hdf5", updates'),
+            ("settings.bc = ", 'settings.demos = "mine.hdf5"\nsettings.bc = '),
             "'BC' has demos and settings.demos; leave one of them out",
         ),
         (('guide = "BC"', 'guide = "DT"'), "the guide of 'GOLD (BC-IQL)' is no row without"),
