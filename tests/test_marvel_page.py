@@ -233,6 +233,10 @@ def test_from_another_policy_by_hand(sources, tmp_path):
     ]
     score = scipy.stats.trim_mean(np.ravel(scores), 0.25)
     assert row_of(text, "score")[2:] == [f"{score:.2f} (1 seed)", ""]
+    # A task that has no scale leaves no score of all tasks.
+    rows += [run("driving/own", m, 0, 1.0, 1.0) for m in ("BEAR-Lag", "SO2 (BEAR-Lag)")]
+    read = read_results(write_csv(tmp_path / "t.csv", COLUMNS, rows))
+    assert set(row_of(other_start(replace(sources, results=read)), "score")[1:]) == {""}
 
 
 def test_aims_by_hand(sources):

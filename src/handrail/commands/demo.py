@@ -113,8 +113,7 @@ def _demonstrate(task: str, file: Path, episodes: int) -> None:
 
 
 def _arguments(task: str, path: Path, steps: int, seed: int) -> list[str]:
-    settings = ["--steps", str(steps), "--seed", str(seed)]
-    settings += ["--updates-per-step", "1"]
+    settings = ["--steps", str(steps), "--seed", str(seed), "--updates-per-step", "1"]
     # Some starts stall a student: that shows over twenty episodes, not over ten.
     settings += ["--evaluate-every", str(min(5000, steps)), "--evaluate-episodes", "20"]
     return [task, "--out", str(path), *settings]

@@ -90,9 +90,7 @@ def load_dsrl(path: Path) -> Loaded:
         if "episode_0" in file:
             raise HandrailError(f"{path}: is the inside of a Minari data set; give its directory")
         if missing := [key for key in DSRL if not isinstance(file.get(key), h5py.Dataset)]:
-            names = [
-                *map(str, file)
-            ]  # of a damaged file some are bytes, or hold control characters
+            names = [*map(str, file)]  # of a damaged file: bytes, or with control characters
             there = (name if name.isprintable() else ascii(name) for name in names)
             problem = (
                 f"has no {', '.join(missing)} (it has {', '.join(there) or 'nothing'}); add them, "

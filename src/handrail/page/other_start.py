@@ -21,11 +21,9 @@ def other_start(sources: Sources) -> str:
         best = sources.best(task, methods)
         cells = (sources.pair(task, m, best) for m in methods)
         rows.append([sources.paper.label(task), *cells])
-    whole = [sources.has_run([m]) == sources.tasks for m in methods]
-    scores = (
-        score(sources, m, tasks) if all_ else "" for m, all_ in zip(methods, whole, strict=True)
-    )
-    rows.append(["score", *scores])
+    scaled = all(sources.paper.scale.unit(task) for task in sources.tasks)
+    whole = [m for m in methods if scaled and sources.has_run([m]) == sources.tasks]
+    rows.append(["score", *(score(sources, m, tasks) if m in whole else "" for m in methods)])
     names = [m.removesuffix(f" ({OTHER})") for m in methods]
     return paragraphs(
         f"## From {OTHER}'s policy",
