@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -806,3 +807,15 @@ def test_a_policy_plays_demonstrations(trained, handrail, mistake, tmp_path):
     assert "exists already" in mistake(*command)
     seeds = ("--out", tmp_path / "y", "--seed", -1)
     assert "the seed is -1" in mistake(*command[:-2], *seeds)
+
+
+def test_who_plays_ends_with_a_parent_that_is_killed(trained, tmp_path):
+    command = ("demos", toy.ENDS, "--policy", trained["bc"], "--episodes", 10**6)
+    process = toy.handrail(*command, "--out", tmp_path / "played.hdf5")
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = time.monotonic() + 100
+    while len(children.read_text().split()) < 2:  # a player, and what watches over semaphores
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.kill()
+    process.communicate(timeout=100)  # it ends when nobody holds the output: no player

@@ -423,6 +423,19 @@ def test_a_student_explores_with_its_part_of_the_noise(noise, tmp_path):
     assert distance < 1e-6 if noise == 0 else distance > 0.1
 
 
+@pytest.mark.parametrize(("start", "lines"), [(-99.0, 0), (1e6, 1)])
+def test_an_expert_whose_cost_was_never_weighed_says_so(start, lines, tmp_path):
+    expert = METHODS["expert"](tmp_path)
+    assert isinstance(expert, Expert)
+    method, said = replace(expert, ramp=replace(expert.ramp, start_return=start)), []
+    watcher = Watcher()
+    watcher.say = said.append  # type: ignore[method-assign]
+    with Run.create(tmp_path / "run", method.settings()) as run:
+        method.train(run, watcher)
+    told = [line for line in said if line.startswith("the cost was never weighed: no 2 training")]
+    assert len(told) == lines
+
+
 @pytest.mark.parametrize("name", ["iql", "expert"])
 def test_a_run_ends_in_the_student_of_its_best_evaluation(name, demos, tmp_path):
     method = METHODS[name](demos)

@@ -6,11 +6,13 @@ GOLD's demonstrations are; ``medium`` is mediocre: an earlier checkpoint, or a c
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Literal
 
@@ -116,6 +118,20 @@ def roll_all(
     return Episodes(tuple(_parallel(task, chunks, deterministic, what, watcher)), task)
 
 
+def _attend() -> None:
+    """Of a process that plays: a terminal sends Ctrl-C to it too, which is its parent's to answer;
+    where the parent is killed, it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
 def _parallel(
     task: str,
     chunks: Sequence[tuple[Path, range]],
@@ -125,13 +141,11 @@ def _parallel(
 ) -> Iterator[Episode]:
     watcher.begin(what, sum(len(seeds) for _, seeds in chunks), "episodes")
     done = 0
-    # Processes are spawned: a fork would copy the threads' locks of a started JAX. A terminal sends
-    # Ctrl-C to all of them: it is the parent's to answer.
+    # Processes are spawned: a fork would copy the threads' locks of a started JAX.
     with ProcessPoolExecutor(
         min(len(chunks), len(usable_cores())),
         mp_context=get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),
+        initializer=_attend,
     ) as pool:
         futures = [pool.submit(_play, task, path, deterministic, seeds) for path, seeds in chunks]
         try:

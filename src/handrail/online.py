@@ -23,7 +23,7 @@ from handrail.data.windows import Normaliser
 from handrail.envs.cmdp import CMDP
 from handrail.errors import HandrailError, Stopped
 from handrail.judge import Judge
-from handrail.multipliers import Controller
+from handrail.multipliers import Controller, State
 from handrail.online_settings import OnlineSettings, require_share
 from handrail.policies import Student
 from handrail.policy_files import save_policy
@@ -124,6 +124,11 @@ class Online:
             self._learning: dict[str, list[float]] = {}
             self.latest: Metrics = {}
             self._simulators = opened.pop_all()
+
+    @property
+    def controlled(self) -> State:
+        """The controller's state, w among it."""
+        return self._weights
 
     def student(self) -> Student:
         """The student with the parameters of the last finished block of updates."""

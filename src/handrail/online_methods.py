@@ -317,4 +317,10 @@ class Expert(InUnits, WarmedUp):
             reward_unit=self.unit(None),
         )
         online.train(watcher)
+        if online.controlled["started"] is None:
+            watcher.say(
+                f"the cost was never weighed: no {self.ramp.window} training episodes in a row had "
+                f"a mean return of {self.ramp.start_return:g}; state what an episode earns that "
+                "has learnt the task as --start-return"
+            )
         return online.best().mode()
