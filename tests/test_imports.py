@@ -8,12 +8,21 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "handrail"
 LAYERS = [
     {"__init__", "answers", "errors", "machine", "products", "stats", "style", "types"},
-    {"cli", "metrics_file", "multipliers", "networks", "progress", "storage", "transformer"},
+    {
+        "cli",
+        "events_file",
+        "metrics_file",
+        "multipliers",
+        "networks",
+        "progress",
+        "storage",
+        "transformer",
+    },
     {"__main__", "data", "figures", "pid"},  # the command line finds the others by name
     {"envs", "policies", "runs"},
     {"behaviour", "handover", "offline", "results", "rollout", "training", "video"},
     {"evaluate", "guidance", "judge", "learners"},
-    {"expansion", "prealignment", "transformer_policy"},
+    {"expansion", "online_settings", "prealignment", "transformer_policy"},
     {"policy_files"},
     {"demonstrations", "online"},
     {"datasets", "methods"},

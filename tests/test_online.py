@@ -48,6 +48,7 @@ LOOP = OnlineSettings(
     steps=240,
     environments=3,
     block=24,
+    updates_per_step=1.0,
     batch=8,
     start=50,
     evaluate_every=72,

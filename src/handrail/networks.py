@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from handrail.errors import HandrailError
-from handrail.policies import LOG_STD_RANGE
 from handrail.products import product
+from handrail.types import LOG_STD_RANGE
 
 AT_A_TIME = 2048
 """Rows that :meth:`Critic.of_actions` takes at a time: 2 MiB of activations of 256 units."""

@@ -13,9 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from handrail.data.windows import Normaliser
-from handrail.types import Draws, Policy, Step
-
-LOG_STD_RANGE = (-5.0, 2.0)
+from handrail.types import LOG_STD_RANGE, Draws, Policy, Step
 
 
 class Storable(Policy, Protocol):

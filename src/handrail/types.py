@@ -18,6 +18,9 @@ from jaxtyping import Array, Bool, Float, Float32, Int32
 Metrics = dict[str, Any]
 """Scalars by name; they flow outwards only: nothing learns from them."""
 
+LOG_STD_RANGE = (-5.0, 2.0)
+"""What an actor's log-deviation is cut to, where it learns and where it acts."""
+
 
 def within(cost: Any, limit: float) -> Any:
     """Whether the cost of an episode, or of each of an array, keeps the limit. Costs are summed

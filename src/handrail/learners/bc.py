@@ -15,9 +15,8 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from handrail.networks import Actor
-from handrail.policies import LOG_STD_RANGE
 from handrail.training import Learner, Trained, annealed, check_ranges
-from handrail.types import Batch, Metrics, Spec
+from handrail.types import LOG_STD_RANGE, Batch, Metrics, Spec
 
 
 @dataclass(frozen=True)
