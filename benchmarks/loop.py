@@ -98,7 +98,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10_000, help="of each run of the loop")
     arguments = parser.parse_args()
     settings = OnlineSettings(
-        steps=arguments.steps, evaluate_every=arguments.steps, evaluate_episodes=1
+        steps=arguments.steps,
+        updates_per_step=1.0,  # GOLD's code, as the batch: a learner that has as much to do
+        batch=256,
+        evaluate_every=arguments.steps,
+        evaluate_episodes=1,
     )
     ratios = []
     print(f"{TASK}, batch {settings.batch}, {settings.updates_per_step:g} updates a step; steps/s")

@@ -47,7 +47,8 @@ def evaluate_(
         cost_limit: of an episode, undiscounted; by default the run's, or else the task's.
         task: another task than the policy's own, of the same sizes.
         json: one JSON object instead of a table.
-        append: add a row to this table of results (CSV); a run's only. One for each --cost-limit.
+        append: add a row to this table of results (CSV); a run's only, of its own task and from
+            seed 1000. One for each --cost-limit.
         append_curve: add the run's learning curve to this table (CSV), in place of one of the same
             task, method and seed.
         video: film the first episode to this file (.mp4, .gif or .webp).
